@@ -1,0 +1,75 @@
+"""The inside of a tool process: `python -m tunesmith.tools NAME < args.json`. See process.py for the protocol."""
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from .base import BadRequest, MissingExtra, ToolFailed, on_event
+from .process import LOG_VARIABLE
+from .registry import TOOLS
+
+
+def _divert_output() -> tuple[TextIO, TextIO, Path]:
+    """Keep the real stdout and stderr for the protocol; what libraries and C code print goes to the log."""
+    named = os.environ.get(LOG_VARIABLE)
+    if named:
+        log = Path(named)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    else:
+        descriptor, name = tempfile.mkstemp(prefix="tunesmith-", suffix=".log")
+        log = Path(name)
+    result = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    events = os.fdopen(os.dup(2), "w", encoding="utf-8", buffering=1)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    return result, events, log
+
+
+def main() -> int:
+    """Run the tool named on the command line; returns the exit status."""
+    names = sys.argv[1:]
+    if len(names) != 1 or names[0] not in TOOLS:
+        print(f"usage: python -m tunesmith.tools NAME < args.json; known names: {', '.join(TOOLS)}", file=sys.stderr)
+        return 2
+    tool = TOOLS[names[0]]
+    result_stream, events, log = _divert_output()
+
+    def send(event: dict[str, Any]) -> None:
+        try:
+            events.write(json.dumps(event, ensure_ascii=False) + "\n")
+        except BrokenPipeError:
+            on_event(None)  # whoever watched is gone; the work goes on
+
+    on_event(send)
+    try:
+        try:
+            args = json.load(sys.stdin)
+        except ValueError as error:
+            raise BadRequest(f"the arguments are not JSON: {error}") from error
+        if not isinstance(args, dict):
+            raise BadRequest("the arguments must be one JSON object")
+        result = tool.function(tool.validate(args))
+        result_stream.write(result.model_dump_json() + "\n")
+        result_stream.close()
+        return 0
+    except (BadRequest, MissingExtra) as error:
+        send({"event": "error", "kind": type(error).__name__, "text": str(error)})
+        return 2
+    except ToolFailed as error:
+        send({"event": "error", "kind": "ToolFailed", "text": f"{error}; the log is `{log}`"})
+        return 1
+    except Exception:  # the end of a process: a bug keeps its traceback, in the log
+        traceback.print_exc()
+        last = traceback.format_exc().strip().splitlines()[-1]
+        send({"event": "error", "kind": "ToolFailed", "text": f"{tool.name} stopped on a bug: {last}; see `{log}`"})
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Run a tool in a process of its own.
+
+The protocol: arguments as one JSON object on stdin, the result as one JSON object on stdout, progress as JSON
+lines on stderr, exit status 0 done, 1 failed, 2 wrong arguments or a missing extra. The last stderr line of a
+failed call is `{"event": "error", "kind": ..., "text": ...}`. What libraries print goes to a log file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .base import BadRequest, MissingExtra, Result, ToolFailed
+from .registry import TOOLS
+
+__all__ = ["LOG_VARIABLE", "run_tool"]
+
+LOG_VARIABLE = "TUNESMITH_LOG"
+"""Environment variable that names the file for everything that libraries print in a tool process."""
+
+_ERRORS = {"BadRequest": BadRequest, "MissingExtra": MissingExtra, "ToolFailed": ToolFailed}
+
+
+def run_tool(
+    name: str,
+    args: Mapping[str, Any],
+    *,
+    on_event: Callable[[dict[str, Any]], None] | None = None,
+    log_file: Path | None = None,
+) -> Result:
+    """Run one tool to its end and return its typed result.
+
+    A KeyboardInterrupt is passed on to the process, which gets the time to save its state, and raised again.
+
+    Raises:
+        BadRequest, MissingExtra, ToolFailed: as the tool raised them.
+        ToolFailed: the process died (a signal, no memory); names the log.
+    """
+    tool = TOOLS[name]
+    tool.validate(dict(args))
+    if log_file is None:
+        descriptor, log_name = tempfile.mkstemp(prefix=f"tunesmith-{name}-", suffix=".log")
+        os.close(descriptor)
+        log_file = Path(log_name)
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "tunesmith.tools", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, LOG_VARIABLE: str(log_file.resolve())},
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,  # a Ctrl-C reaches the tool once, from here, not twice from the terminal
+    )
+    assert process.stdin and process.stdout and process.stderr
+    failure: dict[str, Any] | None = None
+    try:
+        try:
+            json.dump(dict(args), process.stdin)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it died at start-up; its exit status tells
+        for line in process.stderr:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = None
+            if not isinstance(event, dict) or "event" not in event:
+                with log_file.open("a", encoding="utf-8") as log:
+                    log.write(line)
+            elif event["event"] == "error":
+                failure = event
+            elif on_event is not None:
+                on_event(event)
+        output = process.stdout.read()
+        status = process.wait()
+    except BaseException:
+        _stop(process)
+        raise
+    if failure is not None:
+        raise _ERRORS.get(failure["kind"], ToolFailed)(failure["text"])
+    if status != 0:
+        reason = f"signal {-status}" if status < 0 else f"exit status {status}"
+        raise ToolFailed(f"{name} ended without a result ({reason}); see `{log_file}`")
+    return tool.result.model_validate_json(output)
+
+
+def _stop(process: subprocess.Popen[str], grace_seconds: float = 30) -> None:
+    """End the process: politely first, so that it can save what it has."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(grace_seconds)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.kill()
+            process.wait()
