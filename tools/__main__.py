@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
 from .base import BadRequest, MissingExtra, ToolFailed, on_event
-from .process import LOG_VARIABLE
+from .process import LOG_VARIABLE, PARENT_VARIABLE
 from .registry import TOOLS
 
 
@@ -31,6 +34,24 @@ def _divert_output() -> tuple[TextIO, TextIO, Path]:
     return result, events, log
 
 
+def _end_with_parent() -> None:
+    """Where a parent is named, end this process when it is gone: a killed chat leaves no training behind."""
+    parent = os.environ.get(PARENT_VARIABLE)
+    if parent is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(parent):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run the tool named on the command line; returns the exit status."""
     names = sys.argv[1:]
@@ -39,6 +60,8 @@ def main() -> int:
         return 2
     tool = TOOLS[names[0]]
     result_stream, events, log = _divert_output()
+    _end_with_parent()
+    signal.signal(signal.SIGTERM, _interrupt)
 
     def send(event: dict[str, Any]) -> None:
         try:
@@ -63,6 +86,9 @@ def main() -> int:
         return 2
     except ToolFailed as error:
         send({"event": "error", "kind": "ToolFailed", "text": f"{error}; the log is `{log}`"})
+        return 1
+    except KeyboardInterrupt:
+        send({"event": "error", "kind": "ToolFailed", "text": f"{tool.name} was interrupted"})
         return 1
     except Exception:  # the end of a process: a bug keeps its traceback, in the log
         traceback.print_exc()

@@ -50,10 +50,9 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield partial
         sync(partial)
-        if replace:
-            os.replace(partial, path)
-        else:
-            os.link(partial, path)  # unlike rename, fails when another process took the name meanwhile
+        if not replace and path.exists():
+            raise FileExistsError(f"`{path}` exists already")
+        os.replace(partial, path)
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)

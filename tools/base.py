@@ -42,7 +42,7 @@ class ToolFailed(Exception):
 class ToolInput(BaseModel):
     """Arguments of one tool call. Unknown names are errors, values are immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def reads(self) -> list[Path]:
         """Local paths that must exist, or be written by an earlier step, before this call starts."""
@@ -56,7 +56,7 @@ class ToolInput(BaseModel):
 class Result(BaseModel):
     """What a tool reports when it is done: plain values that go into the record as JSON."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     def summary(self) -> str:
         """One or two lines for a person, without markup."""

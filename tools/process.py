@@ -17,10 +17,13 @@ from typing import Any
 from .base import BadRequest, MissingExtra, Result, ToolFailed
 from .registry import TOOLS
 
-__all__ = ["LOG_VARIABLE", "run_tool"]
+__all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "run_tool"]
 
 LOG_VARIABLE = "TUNESMITH_LOG"
 """Environment variable that names the file for everything that libraries print in a tool process."""
+
+PARENT_VARIABLE = "TUNESMITH_PARENT"
+"""Environment variable with the id of the process without which a tool process ends itself at once."""
 
 _ERRORS = {"BadRequest": BadRequest, "MissingExtra": MissingExtra, "ToolFailed": ToolFailed}
 
@@ -51,7 +54,7 @@ def run_tool(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, LOG_VARIABLE: str(log_file.resolve())},
+        env={**os.environ, LOG_VARIABLE: str(log_file.resolve()), PARENT_VARIABLE: str(os.getpid())},
         text=True,
         encoding="utf-8",
         errors="replace",

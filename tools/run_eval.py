@@ -28,7 +28,7 @@ class RunEvalInput(ToolInput):
 class Estimate(BaseModel):
     """A mean with its 95 % interval, in the unit of its metric."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     value: float
     low: float
     high: float
@@ -37,7 +37,7 @@ class Estimate(BaseModel):
 class MetricRow(BaseModel):
     """One metric over the same items for both models. `base` is None where the base is unknown."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     metric: str
     higher_is_better: bool
     chance: float | None
