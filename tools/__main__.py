@@ -11,8 +11,9 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
+from .artifacts import write_json
 from .base import BadRequest, MissingExtra, ToolFailed, on_event
-from .process import LOG_VARIABLE, PARENT_VARIABLE
+from .process import LOG_VARIABLE, PARENT_VARIABLE, RESULT_VARIABLE
 from .registry import TOOLS
 
 
@@ -78,6 +79,8 @@ def main() -> int:
         if not isinstance(args, dict):
             raise BadRequest("the arguments must be one JSON object")
         result = tool.function(tool.validate(args))
+        if RESULT_VARIABLE in os.environ:
+            write_json(Path(os.environ[RESULT_VARIABLE]), result.model_dump(mode="json"))
         result_stream.write(result.model_dump_json() + "\n")
         result_stream.close()
         return 0

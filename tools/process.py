@@ -17,13 +17,16 @@ from typing import Any
 from .base import BadRequest, MissingExtra, Result, ToolFailed
 from .registry import TOOLS
 
-__all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "run_tool"]
+__all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "RESULT_VARIABLE", "run_tool"]
 
 LOG_VARIABLE = "TUNESMITH_LOG"
 """Environment variable that names the file for everything that libraries print in a tool process."""
 
 PARENT_VARIABLE = "TUNESMITH_PARENT"
 """Environment variable with the id of the process without which a tool process ends itself at once."""
+
+RESULT_VARIABLE = "TUNESMITH_RESULT"
+"""Environment variable that names a file for the result, written before the process takes its time to end."""
 
 _ERRORS = {"BadRequest": BadRequest, "MissingExtra": MissingExtra, "ToolFailed": ToolFailed}
 
@@ -34,10 +37,18 @@ def run_tool(
     *,
     on_event: Callable[[dict[str, Any]], None] | None = None,
     log_file: Path | None = None,
+    result_file: Path | None = None,
+    keep_open: tuple[int, ...] = (),
 ) -> Result:
     """Run one tool to its end and return its typed result.
 
     A KeyboardInterrupt is passed on to the process, which gets the time to save its state, and raised again.
+
+    Args:
+        on_event: receives each progress event (see `emit` in base.py).
+        log_file: what libraries print; a temporary file by default.
+        result_file: where the process writes its result as soon as it has one, besides returning it.
+        keep_open: file descriptors that the process inherits, such as a lock.
 
     Raises:
         BadRequest, MissingExtra, ToolFailed: as the tool raised them.
@@ -49,12 +60,17 @@ def run_tool(
         descriptor, log_name = tempfile.mkstemp(prefix=f"tunesmith-{name}-", suffix=".log")
         os.close(descriptor)
         log_file = Path(log_name)
+    environment = {**os.environ, LOG_VARIABLE: str(log_file.resolve()), PARENT_VARIABLE: str(os.getpid())}
+    environment.pop(RESULT_VARIABLE, None)
+    if result_file is not None:
+        environment[RESULT_VARIABLE] = str(result_file.resolve())
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "tunesmith.tools", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, LOG_VARIABLE: str(log_file.resolve()), PARENT_VARIABLE: str(os.getpid())},
+        env=environment,
+        pass_fds=keep_open,
         text=True,
         encoding="utf-8",
         errors="replace",

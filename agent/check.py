@@ -1,0 +1,152 @@
+"""What would stop a plan on this machine now: files that are not there, names that are taken, too little room.
+
+Planning never fails on these; only running is refused. Each problem is one sentence.
+"""
+
+import functools
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tunesmith.tools.artifacts import is_complete
+from tunesmith.tools.base import BadRequest
+from tunesmith.tools.catalogue import find_base_model
+from tunesmith.tools.registry import TOOLS
+
+from .plan import History, Plan, Step
+
+__all__ = ["gpu_memory_bytes", "problems"]
+
+# Lower bounds, in bytes per weight of the base: what must be in memory at the least while training. 16-bit and
+# quantised weights as stored; full fine-tuning adds a gradient and two AdamW moments in 32 bit.
+_BYTES_PER_WEIGHT = {"16bit": 2.0, "8bit": 1.0, "4bit": 0.5}
+_FULL_TRAINING_BYTES = 2.0 + 4.0 + 8.0
+# Bits per weight of the exported types: the nominal figure of the format, without fallbacks.
+_GGUF_BITS = {
+    "f32": 32.0,
+    "f16": 16.0,
+    "bf16": 16.0,
+    "q8_0": 8.5,
+    "q6_k": 6.56,
+    "q5_k_m": 5.7,
+    "q5_k_s": 5.5,
+    "q5_0": 5.5,
+    "q4_k_m": 4.8,
+    "q4_k_s": 4.6,
+    "q4_0": 4.5,
+    "q3_k_m": 3.9,
+    "q2_k": 3.0,
+}
+_GIB = 2**30
+
+
+def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
+    """Every reason, as one sentence each, why running this plan here and now would be refused.
+
+    With a `history`, the outputs of its plans count as being there, whether or not they are on this disk.
+    """
+    found: list[str] = []
+    written: set[Path] = set()
+    for ran in history.ran if history is not None else ():
+        for step in ran.plan.steps:
+            written.update(TOOLS[step.tool].validate(step.args).writes())
+    disk_bytes = 0.0
+    for step in plan.steps:
+        try:
+            request = TOOLS[step.tool].validate(step.args)
+        except BadRequest as error:
+            found.append(str(error))
+            continue
+        if not step.reuse:
+            found.extend(_missing(step, request.reads(), written))
+            found.extend(_taken(step, request.writes(), written))
+            found.extend(_memory(step))
+            disk_bytes += _disk_bytes(step)
+        written.update(request.writes())
+    free = shutil.disk_usage(Path.cwd()).free
+    if disk_bytes > free:
+        found.append(f"the plan needs about {disk_bytes / _GIB:.1f} GiB of disk and {free / _GIB:.1f} GiB are free here")
+    return tuple(dict.fromkeys(found))
+
+
+def _missing(step: Step, reads: Iterable[Path], written: set[Path]) -> list[str]:
+    found = []
+    for path in reads:
+        if _among(path, written):
+            continue
+        if not path.exists():
+            found.append(f"{step.tool}: `{path}` is not there")
+        elif path.is_dir() and not any(path.iterdir()):
+            found.append(f"{step.tool}: `{path}` is an empty folder")
+    return found
+
+
+def _taken(step: Step, writes: Iterable[Path], written: set[Path]) -> list[str]:
+    found = []
+    for path in writes:
+        if _among(path, written, parents=False):
+            found.append(f"{step.tool}: `{path}` is written by an earlier step of this plan or of a run")
+        elif path.is_file() or is_complete(path):
+            found.append(f"{step.tool}: `{path}` exists already and is never overwritten; name another")
+        elif path.is_dir() and any(path.iterdir()):
+            # An unfinished folder belongs to a run that can be resumed; a new plan must not mix with it.
+            found.append(f"{step.tool}: `{path}` holds something else or an unfinished run; name another, or resume it")
+    return found
+
+
+def _among(path: Path, written: set[Path], *, parents: bool = True) -> bool:
+    candidates = (path, *path.parents) if parents else (path,)
+    return any(candidate in written for candidate in candidates)
+
+
+def _memory(step: Step) -> list[str]:
+    if step.tool != "finetune_unsloth":
+        return []
+    entry = find_base_model(str(step.args["base_model"]))
+    if entry is None:
+        return []
+    full = step.args.get("lora_r") == 0
+    per_weight = _FULL_TRAINING_BYTES if full else _BYTES_PER_WEIGHT[str(step.args.get("quant", "16bit"))]
+    need = entry.parameters * per_weight
+    gpu = gpu_memory_bytes()
+    have, where = (gpu, "GPU memory") if gpu else (psutil.virtual_memory().total, "memory, without a GPU")
+    if need <= have:
+        return []
+    advice = "use a smaller model" if step.args.get("quant") == "4bit" else "load it in 4bit or use a smaller model"
+    return [
+        f"finetune_unsloth: `{entry.name}` needs at least {need / _GIB:.1f} GiB to train this way and this machine has "
+        f"{have / _GIB:.1f} GiB of {where}; {advice}"
+    ]
+
+
+def _disk_bytes(step: Step) -> float:
+    """A rough need in bytes: the written file, and for an export the 16-bit file it is made from."""
+    name = str(step.args.get("base_model") or step.args.get("checkpoint_dir") or "").rstrip("/").rsplit("/", 1)[-1]
+    entry = find_base_model(name)
+    if entry is None:
+        return 0
+    if step.tool == "finetune_unsloth":
+        return 2.0 * entry.parameters  # the base in the cache
+    if step.tool == "export_gguf":
+        return (4.0 + _GGUF_BITS[str(step.args["quantization"])] / 8) * entry.parameters
+    if step.tool == "export_safetensors":
+        return 2.0 * entry.parameters
+    return 0
+
+
+@functools.cache
+def gpu_memory_bytes() -> int | None:
+    """Memory of the largest NVIDIA GPU in bytes, asked of the driver's own tool; None without one."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return None
+    query = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer: Any = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout
+        return max((int(line) for line in answer.split()), default=0) * 2**20 or None
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,278 @@
+"""The command line. Results go to stdout, talk and progress to stderr.
+
+Nothing heavy is imported before a command needs it: `--help` starts with argparse alone.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .plan import Plan
+    from .session import Session
+
+__all__ = ["main"]
+
+DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
+
+_COMMANDS = ("plan", "tools", "runs", "show", "resume", "doctor")
+
+_HELP = """\
+Turn one sentence into a fine-tuned, exported and measured model.
+
+  tunesmith "REQUEST"            plan, show, ask, run     (minutes to hours; -y skips the question)
+  tunesmith                      chat
+  tunesmith plan "REQUEST"       print the plan, run nothing
+  tunesmith tools [NAME ...]     the contract's tools; with NAME and arguments, run one
+  tunesmith runs                 what was asked in this folder
+  tunesmith show ID              one run: plan, results, files
+  tunesmith resume [ID]          go on with an unfinished run
+  tunesmith doctor               what this machine can do, what is missing, how to get it
+"""
+
+_EXAMPLES = """\
+examples:
+  tunesmith -y "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, export q4_k_m and evaluate it"
+  tunesmith "Adjust to 4 epochs and lower LR to 1e-5"
+  tunesmith plan --json "gemma3 270m, alpaca_cleaned, 2 epochs, q4_k_m, then mmlu"
+  tunesmith tools export_gguf smollm2-135m q8_0
+
+exit status:
+  0 done   1 a step failed   2 a question, a refusal, wrong arguments or a missing extra   3 not confirmed
+"""
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """The parser of one command, or of a plain request."""
+    if command is None:
+        parser = argparse.ArgumentParser(
+            prog="tunesmith", description=_HELP, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        parser.add_argument("request", nargs="*", help="what to do, in plain words; none opens a chat")
+        parser.add_argument("-y", "--yes", action="store_true", help="run the plan without asking")
+        parser.add_argument("--dry-run", action="store_true", help="show and record the plan, run nothing")
+        parser.add_argument("--version", action="store_true", help="print the version")
+        return parser
+    if command == "plan":
+        parser = argparse.ArgumentParser(
+            prog="tunesmith plan", description="Print the plan for a request (under a second). Runs and records nothing."
+        )
+        parser.add_argument("request", nargs="*", help="what to do, in plain words")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument(
+            "--requests",
+            metavar="FILE",
+            help='plan many: each line of this JSONL file has "id" and "turns"; prints one JSON object a line',
+        )
+        return parser
+    if command == "runs":
+        return argparse.ArgumentParser(prog="tunesmith runs", description="List what was asked in this folder.")
+    if command == "show":
+        parser = argparse.ArgumentParser(prog="tunesmith show", description="Show one run: plan, results, files.")
+        parser.add_argument("id", nargs="?", help="the beginning of a run's id; the newest by default")
+        parser.add_argument("--json", action="store_true", help="print the record as JSON")
+        return parser
+    if command == "resume":
+        parser = argparse.ArgumentParser(
+            prog="tunesmith resume",
+            description="Go on with an unfinished run. Finished steps are not run again; training goes on from its "
+            "newest valid checkpoint.",
+        )
+        parser.add_argument("id", nargs="?", help="the beginning of a run's id; the newest unfinished by default")
+        return parser
+    return argparse.ArgumentParser(
+        prog="tunesmith doctor", description="Print what this machine can do, what is missing and how to get it."
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments and arguments[0] in _COMMANDS else None
+    if command == "tools":
+        from .tool_command import run_tool_command
+
+        return _guarded(lambda: run_tool_command(arguments[1:]))
+    options = _parser(command).parse_args(arguments[1:] if command else arguments)
+    if command is None:
+        if options.version:
+            import importlib.metadata
+
+            print(f"tunesmith {importlib.metadata.version('tunesmith')}")
+            return DONE
+        request = " ".join(options.request).strip()
+        if not options.request:
+            from .chat import chat
+
+            return _guarded(lambda: chat(assume_yes=options.yes))
+        return _guarded(lambda: _request(request, options.yes, options.dry_run))
+    if command == "plan":
+        return _guarded(lambda: _plan(" ".join(options.request), options.json, options.requests))
+    if command == "runs":
+        return _guarded(_runs)
+    if command == "show":
+        return _guarded(lambda: _show(options.id, options.json))
+    if command == "resume":
+        return _guarded(lambda: _resume(options.id))
+    from .doctor import doctor
+
+    return _guarded(doctor)
+
+
+def _guarded(work: "object") -> int:
+    """Run a command; turn what went wrong into one sentence on stderr and an exit status."""
+    from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
+
+    from .contract import ContractError
+
+    assert callable(work)
+    try:
+        return int(work())
+    except (BadRequest, MissingExtra, ContractError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return REFUSED
+    except ToolFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("\ninterrupted; the state is kept\nhint: tunesmith resume", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has gone; nothing is left to tell
+        return DONE
+
+
+def consoles() -> "tuple[Console, Console]":
+    """Where talk and progress go, and where results go."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False), Console(highlight=False)
+
+
+def _plan(request: str, as_json: bool, requests_file: str | None) -> int:
+    from .contract import load
+
+    load()
+    if requests_file is not None:
+        from tunesmith.tools.base import BadRequest
+
+        from .planner import answer_requests
+
+        if request:
+            raise BadRequest("`--requests` takes its requests from the file; leave the text away")
+        try:
+            lines = Path(requests_file).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadRequest(f"`{requests_file}` can't be read: {error}") from error
+        for answer in answer_requests(lines):
+            print(json.dumps(answer, ensure_ascii=False))
+        return DONE
+    from .session import Session
+
+    plan = Session().ask(request)
+    if as_json:
+        print(json.dumps(plan.to_json(), ensure_ascii=False))
+    else:
+        from .preview import show_plan
+
+        show_plan(plan, consoles()[1])
+    return DONE
+
+
+def _request(request: str, assume_yes: bool, dry_run: bool) -> int:
+    from .contract import load
+    from .session import Session
+
+    load()
+    session = Session()
+    return answer(session, session.ask(request), assume_yes=assume_yes, dry_run=dry_run)
+
+
+def answer(session: "Session", plan: "Plan", *, assume_yes: bool, dry_run: bool = False) -> int:
+    """Show a plan, ask, run it; returns the exit status."""
+    from .preview import show_plan
+
+    talk, output = consoles()
+    if not plan.steps:
+        session.note(plan)
+        # A chat's answer is its result; a question or a refusal is talk.
+        (output if plan.kind == "chat" else talk).print(plan.reply, markup=False, soft_wrap=True)
+        return DONE if plan.kind == "chat" else REFUSED
+    show_plan(plan, talk)
+    if dry_run:
+        record = session.note(plan, dry_run=True)
+        output.print(str(record.folder / "record.json"), markup=False, soft_wrap=True)
+        return DONE
+    if plan.problems:
+        session.note(plan)
+        talk.print("nothing was run", markup=False)
+        return REFUSED
+    if all(step.reuse for step in plan.steps):
+        talk.print("everything in this plan is done already; nothing to run", markup=False)
+        record = session.run(plan)
+        return DONE
+    if not assume_yes and not confirm(talk):
+        session.decline(plan)
+        return DECLINED
+    from .progress import ProgressDisplay
+
+    with ProgressDisplay(talk, output) as display:
+        record = session.run(plan, display)
+    output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
+    return DONE
+
+
+def confirm(talk: "Console") -> bool:
+    """Ask whether to run the plan; without a terminal the answer is no, with a hint."""
+    if not sys.stdin.isatty():
+        talk.print("not run: there is no terminal to ask at\nhint: pass -y to run without the question", markup=False)
+        return False
+    try:
+        talk.print("run this plan? \\[y/N] ", end="")
+        return input().strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _runs() -> int:
+    from .preview import show_records
+    from .records import load_all
+
+    found = load_all()
+    if not found:
+        print("nothing has been asked in this folder yet", file=sys.stderr)
+        return DONE
+    show_records(found, consoles()[1])
+    return DONE
+
+
+def _show(record_id: str | None, as_json: bool) -> int:
+    from .preview import show_record
+    from .records import find
+
+    record = find(record_id)
+    if as_json:
+        print(record.model_dump_json(indent=2))
+    else:
+        show_record(record, consoles()[1])
+    return DONE
+
+
+def _resume(record_id: str | None) -> int:
+    from .progress import ProgressDisplay
+    from .session import Session
+
+    talk, output = consoles()
+    with ProgressDisplay(talk, output) as display:
+        record = Session().resume(record_id, display)
+    output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Show a plan, its records and its results to a person: tables on a terminal, the same words in a pipe."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .plan import Plan
+from .records import Record
+
+if TYPE_CHECKING:
+    from tunesmith.tools.base import Result
+
+__all__ = ["show_plan", "show_record", "show_records", "show_result"]
+
+_STYLE = {"you": "bold", "last run": "cyan", "default": "dim"}
+
+
+def show_plan(plan: Plan, console: Console) -> None:
+    """The steps with every value and where it came from. Values of the user stand first, defaults last."""
+    for number, step in enumerate(plan.steps, 1):
+        title = f"{number}. {step.tool}" + ("  (done already, not run again)" if step.reuse else "")
+        if step.reuse:
+            console.print(title, style="dim", markup=False)
+            continue
+        console.print(title, style="bold green", markup=False)
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        table.add_column(min_width=16)
+        table.add_column(overflow="fold")
+        table.add_column()
+        order = {"you": 0, "last run": 1, "default": 2}
+        for name in sorted(step.args, key=lambda name: order[step.origin.get(name, "default")]):
+            origin = step.origin.get(name, "default")
+            style = _STYLE[origin]
+            table.add_row(f"   {name}", escape(_value(step.args[name])), origin, style=style)
+        console.print(table)
+    if plan.changed:
+        console.print("changed: " + "; ".join(plan.changed), markup=False)
+    if plan.reply:
+        console.print(plan.reply, markup=False)
+    for problem in plan.problems:
+        console.print(f"problem: {problem}", style="red", markup=False)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def show_result(result: "Result", console: Console) -> None:
+    """What a finished step made, in the tool's own words."""
+    console.print(result.summary(), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_records(records: list[Record], console: Console) -> None:
+    """One line a request, newest last."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("run", "when", "state", "request"):
+        table.add_column(title, overflow="fold" if title == "request" else "ellipsis", no_wrap=title != "request")
+    for record in records:
+        state = "dry run" if record.dry_run else record.state
+        table.add_row(record.id, record.created, state, escape(record.request))
+    console.print(table)
+
+
+def show_record(record: Record, console: Console) -> None:
+    """One request: its plan, what each step came to, where its files are."""
+    console.print(f"{record.id}  {record.created}  {record.state}", style="bold", markup=False)
+    console.print(record.request, markup=False)
+    show_plan(record.plan(), console)
+    from tunesmith.tools.registry import TOOLS
+
+    for number, step in enumerate(record.steps, 1):
+        seconds = f", {step.seconds:.0f} s" if step.seconds is not None else ""
+        console.print(f"{number}. {step.tool}: {step.state}{seconds}", markup=False)
+        for text in step.notes:
+            console.print(f"   {text}", markup=False, soft_wrap=True)
+        if step.error:
+            console.print(f"   {step.error}", style="red", markup=False, soft_wrap=True)
+        if step.result is not None and step.tool in TOOLS:
+            show_result(TOOLS[step.tool].result.model_validate(step.result), console)
+    console.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
