@@ -1,23 +1,47 @@
 """Turn any supported source of rows into chat-message rows on disk, with a held-out part that is never trained on."""
 
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from .base import OutputPath, Result, ToolInput
+from .artifacts import METADATA, is_complete, read_json, sync
+from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note, require_extra
+from .base_models import fetch_tokenizer
+from .dataset_folder import write_folder
+from .heldout import MAX_HELDOUT, draw, heldout_size
+from .intake import Intake
+from .locations import local_path
+from .row_spool import RowSpool, TokenCounter
+from .sources import Ask, open_source
 
 __all__ = ["PrepareDatasetInput", "PreparedDataset", "prepare_dataset"]
+
+HELDOUT = "heldout"
+
+
+def _name_of_a_split(value: str) -> str:
+    if value == HELDOUT or value.endswith(".partial"):
+        raise ValueError(f"`{value}` is a name that Tunesmith uses itself; choose another, such as train")
+    return value
 
 
 class PrepareDatasetInput(ToolInput):
     source: str = Field(
         min_length=1,
-        description="catalogue name, hub id, huggingface://name, local file or folder, https://, s3:// or gs:// address",
+        description="catalogue name, hub id, huggingface://name, local file or folder, or https://, s3://, gs:// address",
     )
     output_dir: OutputPath = Field(default="data/", description="folder that receives <split>/ and heldout/")
-    split: str = Field(
-        default="train", pattern=r"^[A-Za-z0-9_.-]+$", description="which split of the source to prepare for training"
+    split: Annotated[str, AfterValidator(_name_of_a_split)] = Field(
+        default="train",
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+        description="which split of the source to prepare for training",
     )
     limit: int | None = Field(default=None, ge=1, description="use at most this many rows of the source")
     streaming: bool = Field(default=False, description="read a hub source row by row instead of downloading it whole")
@@ -34,10 +58,11 @@ class PrepareDatasetInput(ToolInput):
     )
 
     def reads(self) -> list[Path]:
-        raise NotImplementedError
+        path = local_path(self.source)
+        return [] if path is None else [path]
 
     def writes(self) -> list[Path]:
-        return [Path(self.output_dir) / self.split]
+        return [Path(self.output_dir) / self.split, Path(self.output_dir) / HELDOUT]
 
 
 class PreparedDataset(Result):
@@ -49,8 +74,230 @@ class PreparedDataset(Result):
     duplicates: int = Field(description="rows dropped because the same text stood earlier")
     skipped: int = Field(description="broken rows dropped by on_bad_rows=skip")
     tokens: int | None = Field(description="tokens of the training rows, where `tokenizer` was given")
-    sha256: str = Field(description="over the content of training and held-out rows")
+    sha256: str = Field(description="over the content of the training rows, as in the folder's metadata.json")
+
+    def summary(self) -> str:
+        heldout = f"{self.heldout_rows:,} held-out rows in {self.heldout}" if self.heldout else "no held-out rows"
+        dropped = [
+            f"{count:,} {what} dropped"
+            for count, what in ((self.duplicates, "duplicates"), (self.skipped, "broken"))
+            if count
+        ]
+        tokens = [f"{self.tokens:,} tokens"] if self.tokens is not None else []
+        details = ", ".join([f"read as {self.shape}", *tokens, *dropped])
+        return f"{self.rows:,} training rows in {self.dataset}, {heldout} ({details})"
 
 
 def prepare_dataset(request: PrepareDatasetInput) -> PreparedDataset:
-    raise NotImplementedError
+    """Read a source, convert its rows, hold some out, and write two folders that are complete or absent.
+
+    The folder with the training rows appears last and marks the end. What an interrupted call left is cleared away;
+    the same call on the same rows again leaves a finished data set as it is.
+
+    Raises:
+        BadRequest: the source cannot be read, has broken rows, or the output is taken by other rows.
+        MissingExtra: the library for the source's scheme is not installed.
+        ToolFailed: the disk is full.
+    """
+    dataset, heldout = request.writes()
+    _refuse_taken(request)
+    with _only_one(Path(request.output_dir)):
+        partials = [path.with_name(path.name + ".partial") for path in (dataset, heldout)]
+        scratch = Path(request.output_dir) / f"{request.split}.scratch.partial"
+        try:
+            for leftover in (*partials, scratch):
+                _remove(leftover)
+            scratch.mkdir()
+            return _prepare(request, scratch, partials)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ToolFailed(
+                    f"the disk of `{request.output_dir}` is full; free some space and run it again"
+                ) from error
+            if isinstance(error, PermissionError):
+                raise BadRequest(f"`{error.filename}` may not be written; choose another output_dir") from error
+            raise
+        finally:
+            for leftover in (*partials, scratch):
+                _remove(leftover)
+
+
+def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) -> PreparedDataset:
+    dataset, heldout = request.writes()
+    ask = Ask(
+        source=request.source,
+        split=request.split,
+        streaming=request.streaming,
+        allow_private_hosts=request.allow_private_hosts,
+        scratch=scratch,
+        outputs=(dataset, heldout),
+    )
+    source = open_source(ask)
+    count_tokens = None if request.tokenizer is None else _token_counter(request.tokenizer)
+    intake = Intake(request.source, request.on_bad_rows, count_tokens)
+    rows = intake.collect(source.rows, request.limit, scratch / "rows.arrow")
+    if rows is None:
+        raise BadRequest(f"`{request.source}` has no rows; pass a source with at least one")
+    own = None
+    if source.heldout is not None and request.heldout_fraction > 0:
+        own = intake.collect(source.heldout, request.limit, scratch / "heldout.arrow")
+    assert intake.shape is not None
+    apart = own if own is not None else rows
+    keys = _draw_heldout(request, rows, own)
+    kept = [key not in keys for key in rows.keys]
+    if not any(kept):
+        raise BadRequest(
+            f"every row of `{request.source}` stands in its held-out part as well; nothing is left to train on"
+        )
+    _remark(request, rows, own, keys)
+    card = {
+        "source": source.resolved,
+        "shape": intake.shape.name,
+        "duplicates": rows.duplicates,
+        "skipped": intake.skipped,
+        "arguments": request.model_dump(),
+    }
+    train_card = {
+        **card,
+        "title": f"Training rows from {source.resolved}",
+        "purpose": f"Prepared by Tunesmith for training. The held-out rows are in `../{HELDOUT}`."
+        if keys
+        else "Prepared by Tunesmith for training. There are no held-out rows.",
+        "heldout": f"../{HELDOUT}" if keys else None,
+    }
+    written = write_folder(partials[0], rows, kept, train_card)
+    heldout_rows = 0
+    if keys:
+        heldout_card = {
+            **card,
+            "title": f"Held-out rows from {source.resolved}",
+            "purpose": "Kept apart by Tunesmith for evaluation, never trained on. "
+            f"The training rows are in `../{request.split}`.",
+            "duplicates": apart.duplicates,
+            "dataset": f"../{request.split}",
+        }
+        heldout_rows = write_folder(partials[1], apart, [key in keys for key in apart.keys], heldout_card)["rows"]
+    _publish(partials, request.writes(), request.source)
+    return PreparedDataset(
+        dataset=str(dataset),
+        heldout=str(heldout) if keys else None,
+        rows=written["rows"],
+        heldout_rows=heldout_rows,
+        shape=intake.shape.name,
+        duplicates=rows.duplicates + (own.duplicates if own is not None else 0),
+        skipped=intake.skipped,
+        tokens=written["tokens"]["total"] if written["tokens"] else None,
+        sha256=written["sha256"],
+    )
+
+
+def _draw_heldout(request: PrepareDatasetInput, rows: RowSpool, own: RowSpool | None) -> set[int]:
+    """Keys of the rows to hold out: from the part that the source itself keeps apart, or else from all rows."""
+    if own is not None:
+        return draw(own.keys, min(len(own), MAX_HELDOUT), request.seed)
+    if len(set(rows.keys)) < 2:
+        return set()  # all rows ask the same; both sides would share it
+    return draw(rows.keys, heldout_size(len(rows), request.heldout_fraction), request.seed)
+
+
+def _remark(request: PrepareDatasetInput, rows: RowSpool, own: RowSpool | None, keys: set[int]) -> None:
+    """Tell what a person might not expect of the held-out part."""
+    if own is not None:
+        lost = sum(key in keys for key in rows.keys)
+        if lost:
+            note(f"{lost:,} training rows ask what held-out rows ask; they are dropped")
+        return
+    wanted = heldout_size(len(rows), request.heldout_fraction)
+    got = sum(key in keys for key in rows.keys)
+    if request.heldout_fraction == 0:
+        note("no rows are held out, as asked")
+    elif wanted == 0:
+        note(f"{len(rows)} rows are too few to hold any out; at least 10 are needed")
+    elif got < wanted:
+        note(f"{got:,} instead of {wanted:,} rows are held out: the others share their question with too many rows")
+
+
+def _token_counter(name: str) -> TokenCounter:
+    """Count tokens as the base model `name` does, without special tokens and chat template."""
+    file = fetch_tokenizer(name) / "tokenizer.json"
+    if not file.is_file():
+        raise BadRequest(f"the base model `{name}` has no tokenizer.json to count with; leave `tokenizer` out")
+    require_extra("train", "tokenizers")
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    return lambda texts: sum(len(item) for item in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+
+
+def _refuse_taken(request: PrepareDatasetInput) -> None:
+    """Raise BadRequest where an output exists that this same call did not make."""
+    dataset, heldout = request.writes()
+    output_dir = Path(request.output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise BadRequest(f"`{request.output_dir}` is a file; output_dir must name a folder")
+    for path in (dataset, heldout):
+        # A held-out part without its training rows is what a killed call leaves.
+        if path.exists() and not _is_ours(path, request) and not _is_empty_folder(path):
+            raise BadRequest(f"`{path}` exists already; choose another output_dir, or move it away")
+
+
+def _is_ours(path: Path, request: PrepareDatasetInput) -> bool:
+    if not is_complete(path):
+        return False
+    try:
+        return bool(read_json(path / METADATA)["arguments"] == request.model_dump())
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _publish(partials: list[Path], finals: list[Path], source: str) -> None:
+    """Give the folders their final names, the training rows last."""
+    dataset, heldout = finals
+    if is_complete(dataset):
+        if any(_content(partial) != _content(final) for partial, final in zip(partials, finals, strict=True)):
+            raise BadRequest(
+                f"`{dataset}` was prepared from `{source}` when that held other rows; "
+                "move it away, or choose another output_dir"
+            )
+        note(f"`{dataset}` holds these rows already")
+        return
+    _remove(heldout)
+    for partial, final in zip(reversed(partials), reversed(finals), strict=True):
+        if partial.exists():
+            partial.rename(final)
+            sync(final.parent)
+
+
+def _content(folder: Path) -> str | None:
+    return read_json(folder / METADATA)["sha256"] if is_complete(folder) else None
+
+
+@contextmanager
+def _only_one(output_dir: Path) -> Iterator[None]:
+    """Create the folder and keep other calls out of it; remove it again where nothing came into it."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(output_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadRequest(
+                f"another call prepares data in `{output_dir}` now; wait for it, or choose another"
+            ) from error
+        yield
+    finally:
+        if _is_empty_folder(output_dir):
+            output_dir.rmdir()
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
