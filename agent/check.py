@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
 from tunesmith.tools.artifacts import is_complete
 from tunesmith.tools.base import BadRequest
 from tunesmith.tools.catalogue import find_base_model
@@ -69,7 +68,9 @@ def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
         written.update(request.writes())
     free = shutil.disk_usage(Path.cwd()).free
     if disk_bytes > free:
-        found.append(f"the plan needs about {disk_bytes / _GIB:.1f} GiB of disk and {free / _GIB:.1f} GiB are free here")
+        found.append(
+            f"the plan needs about {disk_bytes / _GIB:.1f} GiB of disk and {free / _GIB:.1f} GiB are free here"
+        )
     return tuple(dict.fromkeys(found))
 
 

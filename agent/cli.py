@@ -60,7 +60,8 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         return parser
     if command == "plan":
         parser = argparse.ArgumentParser(
-            prog="tunesmith plan", description="Print the plan for a request (under a second). Runs and records nothing."
+            prog="tunesmith plan",
+            description="Print the plan for a request (under a second). Runs and records nothing.",
         )
         parser.add_argument("request", nargs="*", help="what to do, in plain words")
         parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -16,7 +16,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from tunesmith.tools.base import BadRequest
 from tunesmith.tools.registry import TOOLS, Tool
 
-__all__ = ["CONTRACT_FILE", "Contract", "ContractError", "ContractTool", "ExampleCall", "ExamplePrompt", "load", "parse"]
+__all__ = [
+    "CONTRACT_FILE",
+    "Contract",
+    "ContractError",
+    "ContractTool",
+    "ExampleCall",
+    "ExamplePrompt",
+    "load",
+    "parse",
+]
 
 CONTRACT_FILE = Path(__file__).resolve().parents[1] / "agents.md"
 
@@ -215,9 +224,7 @@ def _calls(
     return tuple(calls)
 
 
-def _prompts(
-    lines: list[tuple[int, str]], implementations: dict[str, Tool], problem: Any
-) -> tuple[ExamplePrompt, ...]:
+def _prompts(lines: list[tuple[int, str]], implementations: dict[str, Tool], problem: Any) -> tuple[ExamplePrompt, ...]:
     """The rows of the prompt table. A follow-up, marked by an arrow, is read after the last row without one."""
     prompts: list[ExamplePrompt] = []
     opening: str | None = None

@@ -12,7 +12,6 @@ import urllib.parse
 from pathlib import Path
 
 import psutil
-
 from tunesmith.tools.base_models import cache_dir
 
 __all__ = ["doctor"]

@@ -61,14 +61,16 @@ class ProgressDisplay:
         done, total = int(event["done"]), int(event["total"])
         if self._console.is_terminal:
             if self._bar is None:
-                columns = (TextColumn("   {task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[figures]}"))
+                columns = (
+                    TextColumn("   {task.description}"),
+                    BarColumn(bar_width=24),
+                    TextColumn("{task.fields[figures]}"),
+                )
                 self._bar = Progress(*columns, console=self._console, transient=True)
                 self._task = self._bar.add_task("", total=total, figures="")
                 self._bar.start()
             description = f"{event.get('unit', 'step')} {done}/{total}"
-            self._bar.update(
-                self._task, completed=done, total=total, description=description, figures=_figures(event)
-            )
+            self._bar.update(self._task, completed=done, total=total, description=description, figures=_figures(event))
             if done >= total:
                 self._end_bar()
             return

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
 from tunesmith.tools.artifacts import METADATA, file_sha256, is_complete, read_json, write_json
 from tunesmith.tools.base import BadRequest
 from tunesmith.tools.registry import TOOLS
@@ -263,4 +262,3 @@ def history() -> History:
             finished += 1
         ran.append(Ran(record.plan(), finished))
     return History(tuple(ran))
-

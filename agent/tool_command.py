@@ -49,9 +49,7 @@ def run_tool_command(arguments: list[str]) -> int:
 
     talk, output = consoles()
     with ProgressDisplay(talk, output) as display:
-        result = run_tool(
-            name, request.model_dump(exclude_unset=True), on_event=lambda event: display(0, name, event)
-        )
+        result = run_tool(name, request.model_dump(exclude_unset=True), on_event=lambda event: display(0, name, event))
     if as_json:
         print(json.dumps(result.model_dump(mode="json"), ensure_ascii=False))
     else:

@@ -24,9 +24,7 @@ import psutil
 from measure import TUNESMITH, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUEST = (
-    "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, at most {steps} steps, export q4_k_m and evaluate it"
-)
+REQUEST = "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, at most {steps} steps, export q4_k_m and evaluate it"
 
 
 def start(folder: Path, request: str) -> "subprocess.Popen[bytes]":
@@ -113,9 +111,7 @@ def main() -> int:
     length = time.monotonic() - began
     shutil.rmtree(folder)
     print(f"undisturbed: {length:.0f} s", file=sys.stderr, flush=True)
-    outcomes = [
-        trial(number, length * (number + 0.5) / options.moments, request) for number in range(options.moments)
-    ]
+    outcomes = [trial(number, length * (number + 0.5) / options.moments, request) for number in range(options.moments)]
     good = sum(not outcome["faults"] for outcome in outcomes)
     places: dict[str, int] = {}
     for outcome in outcomes:

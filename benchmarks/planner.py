@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from measure import print_table
-
 from tunesmith.agent.planner import answer_requests
 
 

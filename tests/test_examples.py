@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 import tunesmith.agent
 import tunesmith.tools
 

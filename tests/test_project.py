@@ -57,9 +57,9 @@ def imports_of(path: Path, *, top_level_only: bool = False) -> list[str]:
                 base = ".".join([*start, *(child.module.split(".") if child.module else [])])
                 found.append(base)
                 found.extend(f"{base}.{alias.name}" for alias in child.names)
-            elif top_level_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            elif top_level_only and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            elif (top_level_only and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)) or (
+                top_level_only and isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            ):
                 continue
             visit(child)
 

@@ -93,7 +93,7 @@ def main() -> int:
     except KeyboardInterrupt:
         send({"event": "error", "kind": "ToolFailed", "text": f"{tool.name} was interrupted"})
         return 1
-    except Exception:  # the end of a process: a bug keeps its traceback, in the log
+    except Exception:  # noqa: BLE001  # the end of a process: a bug keeps its traceback, in the log
         traceback.print_exc()
         last = traceback.format_exc().strip().splitlines()[-1]
         send({"event": "error", "kind": "ToolFailed", "text": f"{tool.name} stopped on a bug: {last}; see `{log}`"})

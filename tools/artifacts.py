@@ -52,7 +52,7 @@ def new_file(path: Path, *, replace: bool = False) -> Iterator[Path]:
         sync(partial)
         if not replace and path.exists():
             raise FileExistsError(f"`{path}` exists already")
-        os.replace(partial, path)
+        partial.replace(path)
         sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)

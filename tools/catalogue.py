@@ -72,7 +72,7 @@ QUANTIZATIONS = (
 """GGUF file types that export_gguf writes, from largest to smallest."""
 
 LOAD_PRECISION = {
-    **{name: "16bit" for name in ("f32", "f16", "bf16")},
+    **dict.fromkeys(("f32", "f16", "bf16"), "16bit"),
     "q8_0": "8bit",
     **{name: "4bit" for name in QUANTIZATIONS if name[1] in "65432" and name.startswith("q")},
 }

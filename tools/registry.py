@@ -11,7 +11,7 @@ from .base import BadRequest, Result, ToolInput
 from .export_gguf import ExportGgufInput, GgufFile, export_gguf
 from .export_safetensors import ExportSafetensorsInput, SafetensorsFolder, export_safetensors
 from .finetune_unsloth import FinetuneUnslothInput, TrainedModel, finetune_unsloth
-from .prepare_dataset import PreparedDataset, PrepareDatasetInput, prepare_dataset
+from .prepare_dataset import PrepareDatasetInput, PreparedDataset, prepare_dataset
 from .run_eval import EvalReport, RunEvalInput, run_eval
 
 __all__ = ["TOOLS", "Tool", "explain"]

@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from tunesmith.agent.contract import CONTRACT_FILE, ContractError, load, parse
 from tunesmith.tools.registry import TOOLS
 
