@@ -4,8 +4,8 @@ Usage: python benchmarks/kill_resume.py [--moments 20] [--steps 40]
 
 The main job, shortened to `max_steps`, runs once undisturbed. Then it runs again and again, each time in a new folder,
 and is killed with SIGKILL at one of the moments spread over its length: every second time the whole process tree at
-once, else only the process that the user started. `tunesmith resume` must end with status 0; a step that was done at the
-kill must keep its start time and result; training must go on from a checkpoint where one was complete at the kill.
+once, else only the process that the user started. `tunesmith resume` must end with status 0; a step that was done at
+the kill must keep its start time and result; training must go on from a checkpoint where one was complete at the kill.
 """
 
 import argparse
@@ -24,7 +24,10 @@ import psutil
 from measure import TUNESMITH, print_table
 
 ROOT = Path(__file__).resolve().parents[1]
-REQUEST = "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, at most {steps} steps, export q4_k_m and evaluate it"
+REQUEST = (
+    "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, at most {steps} steps, "
+    "export q4_k_m and evaluate it"
+)
 
 
 def start(folder: Path, request: str) -> "subprocess.Popen[bytes]":
@@ -86,9 +89,11 @@ def trial(number: int, moment: float, request: str) -> dict[str, Any]:
     for old, new in zip(before["steps"], after["steps"], strict=True):
         if old["state"] == "done" and (old["started"], old["result"]) != (new["started"], new["result"]):
             faults.append(f"{old['tool']} was done and ran again")
-        if old["tool"] == "finetune_unsloth" and old["state"] == "running" and checkpoints and new["result"]:
-            if new["started"] != old["started"] and new["result"]["resumed_from_step"] is None:
-                faults.append(f"training began at zero although {checkpoints[-1]} was complete")
+        trained_on = (
+            old["tool"] == "finetune_unsloth" and old["state"] == "running" and new["started"] != old["started"]
+        )
+        if trained_on and checkpoints and new["result"] and new["result"]["resumed_from_step"] is None:
+            faults.append(f"training began at zero although {checkpoints[-1]} was complete")
     at = next((step["tool"] for step in before["steps"] if step["state"] == "running"), before["state"])
     outcome = {"moment": round(moment, 1), "at": at, "checkpoints": checkpoints, "faults": faults}
     print(f"{number + 1}: {outcome}", file=sys.stderr, flush=True)

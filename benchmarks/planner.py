@@ -2,9 +2,10 @@
 
 Usage: python benchmarks/planner.py --requests FILE.jsonl [--show]
 
-Each line of FILE has `id`, `turns` (texts), `steps` (the tools that must run, in order, or {"any": [...]}) and `args`
-("tool.parameter": value that was asked for). An answer is exact when the tools of its steps that are not reused are those,
-every asked value is there, and a request without steps gets a reply. Latency is per request, in one warm process.
+Each line of FILE has `id`, `turns` (texts), `steps` (the tools that must run, in order, or {"any": [...]}) and
+`args` ("tool.parameter": value that was asked for). An answer is exact when the tools of its steps that are not
+reused are those, every asked value is there, and a request without steps gets a reply. Latency is per
+request, in one warm process.
 """
 
 import argparse

@@ -5,6 +5,7 @@ lines on stderr, exit status 0 done, 1 failed, 2 wrong arguments or a missing ex
 failed call is `{"event": "error", "kind": ..., "text": ...}`. What libraries print goes to a log file.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -64,7 +65,8 @@ def run_tool(
     environment.pop(RESULT_VARIABLE, None)
     if result_file is not None:
         environment[RESULT_VARIABLE] = str(result_file.resolve())
-    process = subprocess.Popen(
+    failure: dict[str, Any] | None = None
+    with subprocess.Popen(
         [sys.executable, "-P", "-m", "tunesmith.tools", name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -75,38 +77,41 @@ def run_tool(
         encoding="utf-8",
         errors="replace",
         start_new_session=True,  # a Ctrl-C reaches the tool once, from here, not twice from the terminal
-    )
-    assert process.stdin and process.stdout and process.stderr
-    failure: dict[str, Any] | None = None
-    try:
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
         try:
-            json.dump(dict(args), process.stdin)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # it died at start-up; its exit status tells
-        for line in process.stderr:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                event = None
-            if not isinstance(event, dict) or "event" not in event:
-                with log_file.open("a", encoding="utf-8") as log:
-                    log.write(line)
-            elif event["event"] == "error":
-                failure = event
-            elif on_event is not None:
-                on_event(event)
-        output = process.stdout.read()
-        status = process.wait()
-    except BaseException:
-        _stop(process)
-        raise
+            with contextlib.suppress(BrokenPipeError):  # it died at start-up; its exit status tells
+                json.dump(dict(args), process.stdin)
+                process.stdin.close()
+            for line in process.stderr:
+                event = _event(line)
+                if event is None:
+                    with log_file.open("a", encoding="utf-8") as log:
+                        log.write(line)
+                elif event["event"] == "error":
+                    failure = event
+                elif on_event is not None:
+                    on_event(event)
+            output = process.stdout.read()
+            status = process.wait()
+        except BaseException:
+            _stop(process)
+            raise
     if failure is not None:
         raise _ERRORS.get(failure["kind"], ToolFailed)(failure["text"])
     if status != 0:
         reason = f"signal {-status}" if status < 0 else f"exit status {status}"
         raise ToolFailed(f"{name} ended without a result ({reason}); see `{log_file}`")
     return tool.result.model_validate_json(output)
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    """The progress event on a line of stderr, or None for anything else."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and "event" in event else None
 
 
 def _stop(process: subprocess.Popen[str], grace_seconds: float = 30) -> None:
