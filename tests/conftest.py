@@ -88,3 +88,11 @@ def tiny_llama(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
             tensors[f"model.layers.{layer}.{name}.weight"] = numpy.ones(hidden, "float16")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_gemma(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Gemma 3 of random weights, two layers, hidden size 64, with a sentencepiece vocabulary of its own."""
+    from tiny_models import make_tiny_gemma
+
+    return make_tiny_gemma(tmp_path_factory.mktemp("tiny-gemma"))
