@@ -27,6 +27,11 @@ class GgmlType:
     block: int
     block_bytes: int
 
+    @property
+    def bits(self) -> float:
+        """Bits that one weight takes."""
+        return 8 * self.block_bytes / self.block
+
     def row_bytes(self, columns: int) -> int:
         """Bytes of one row; `columns` must be a multiple of `block`.
 
@@ -132,18 +137,26 @@ class GgufTensor:
 
 @dataclass(frozen=True)
 class GgufHeader:
-    """Everything in a GGUF file but the tensors' bytes."""
+    """Everything in a GGUF file but the tensors' bytes. `spans` tells where each key lies in the file."""
 
     path: Path
     version: int
     alignment: int
     metadata: dict[str, Any]
+    spans: dict[str, tuple[int, int]]
     tensors: tuple[GgufTensor, ...]
     data_offset: int
 
     @property
     def architecture(self) -> str:
         return str(self.metadata["general.architecture"])
+
+    def hyperparameter(self, name: str) -> int | None:
+        """A whole number of this architecture, such as `block_count`; of one value per layer, the first's."""
+        value = self.metadata.get(f"{self.architecture}.{name}")
+        if isinstance(value, GgufArray) and value.count:
+            value = value.items()[0]
+        return value if isinstance(value, int) else None
 
     @property
     def chat_template(self) -> str | None:
@@ -182,6 +195,7 @@ class _Parser:
 
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.size, self.position = path, data, len(data), 0
+        self.spans: dict[str, tuple[int, int]] = {}
 
     def wrong(self, what: str) -> BadRequest:
         return BadRequest(f"`{self.path}` is not a sound GGUF file: {what}. Export or download it again")
@@ -227,17 +241,19 @@ class _Parser:
         records = [self.record(number) for number in range(n_tensors)]
         data_offset = -(-self.position // alignment) * alignment
         tensors = tuple(self.placed(records, alignment, data_offset))
-        return GgufHeader(self.path, version, alignment, metadata, tensors, data_offset)
+        return GgufHeader(self.path, version, alignment, metadata, self.spans, tensors, data_offset)
 
     def metadata(self, n_keys: int) -> dict[str, Any]:
         metadata: dict[str, Any] = {}
         for number in range(n_keys):
+            start = self.position
             key = self.text(f"the name of key {number}")
             if not 0 < len(key) <= _MAX_KEY:
                 raise self.wrong(f"the name of key {number} has {len(key)} characters")
             if key in metadata:
                 raise self.wrong(f"the key `{key}` is there twice")
             metadata[key] = self.value(self.number("I", f"the type of `{key}`"), f"the value of `{key}`")
+            self.spans[key] = start, self.position
         if not isinstance(metadata.get("general.architecture"), str):
             raise self.wrong("the key `general.architecture` is missing or no text")
         template = metadata.get("tokenizer.chat_template", "")
