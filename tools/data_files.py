@@ -9,7 +9,7 @@ from .artifacts import METADATA, read_json
 from .base import BadRequest, note
 from .row_files import EXTENSIONS
 
-__all__ = ["HELDOUT_SPLITS", "choose_splits", "find_data_files", "split_of"]
+__all__ = ["HELDOUT_SPLITS", "choose_splits", "data_files_among", "find_data_files", "split_of"]
 
 HELDOUT_SPLITS = ("validation", "test")
 """Splits that a source holds out itself, the preferred one first."""

@@ -6,7 +6,7 @@ perhaps `tools`; `text` has `text`. A message is `{"role", "content"}`, perhaps 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +76,8 @@ def write_folder(folder: Path, spool: RowSpool, chosen: Sequence[bool], card: di
 
     `sha256` is taken over the sha256 of each row's canonical JSON (sorted keys, no spaces, UTF-8), in order.
     """
-    import pyarrow.parquet as pq
-
     folder.mkdir(parents=True)
-    shard, room, writer = 0, 0, None
-    for batch in spool.batches(chosen):
-        while batch.num_rows:
-            if room == 0:
-                if writer is not None:
-                    writer.close()
-                writer = pq.ParquetWriter(folder / f"part-{shard:05d}.parquet", batch.schema, compression="zstd")
-                shard, room = shard + 1, ROWS_PER_SHARD
-            writer.write_batch(batch.slice(0, room))
-            taken = min(room, batch.num_rows)
-            batch, room = batch.slice(taken), room - taken
-    if writer is not None:
-        writer.close()
+    shards = _write_shards(folder, spool.batches(chosen))
     picked = [index for index, keep in enumerate(chosen) if keep]
     content = hashlib.sha256()
     for index in picked:
@@ -100,7 +86,7 @@ def write_folder(folder: Path, spool: RowSpool, chosen: Sequence[bool], card: di
         "tool": "prepare_dataset",
         "kind": spool.kind,
         "rows": len(picked),
-        "shards": shard,
+        "shards": shards,
         "sha256": content.hexdigest(),
         "characters": percentiles([spool.characters[index] for index in picked]),
         "tokens": percentiles([spool.tokens[index] for index in picked]) if spool.tokens else None,
@@ -109,6 +95,29 @@ def write_folder(folder: Path, spool: RowSpool, chosen: Sequence[bool], card: di
     (folder / "README.md").write_text(_readme(full), encoding="utf-8")
     write_metadata(folder, full)
     return full
+
+
+def _write_shards(folder: Path, batches: Iterable[Any]) -> int:
+    """Write Arrow record batches as Parquet files of ROWS_PER_SHARD rows each; returns how many files."""
+    import pyarrow.parquet as pq
+
+    count, room = 0, 0
+    writer: Any = None
+    try:
+        for batch in batches:
+            while batch.num_rows:
+                if room == 0:
+                    if writer is not None:
+                        writer.close()
+                    writer = pq.ParquetWriter(folder / f"part-{count:05d}.parquet", batch.schema, compression="zstd")
+                    count, room = count + 1, ROWS_PER_SHARD
+                part, batch = batch.slice(0, room), batch.slice(room)
+                writer.write_batch(part)
+                room -= part.num_rows
+    finally:
+        if writer is not None:
+            writer.close()
+    return count
 
 
 def percentiles(values: list[int]) -> dict[str, int]:

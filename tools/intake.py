@@ -8,7 +8,7 @@ from typing import Any, Literal
 from .base import BadRequest, emit, note
 from .chat_messages import RowError
 from .heldout import key_of
-from .row_files import RawRow
+from .raw_rows import RawRow
 from .row_spool import RowSpool, TokenCounter
 from .shapes import SHAPES, Shape, prompt_text, recognise
 

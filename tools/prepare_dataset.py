@@ -1,20 +1,15 @@
 """Turn any supported source of rows into chat-message rows on disk, with a held-out part that is never trained on."""
 
 import errno
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from .artifacts import METADATA, is_complete, read_json, sync
 from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note, require_extra
 from .base_models import fetch_tokenizer
 from .dataset_folder import write_folder
+from .dataset_outputs import only_one, publish, refuse_taken, remove
 from .heldout import MAX_HELDOUT, draw, heldout_size
 from .intake import Intake
 from .locations import local_path
@@ -35,7 +30,7 @@ def _name_of_a_split(value: str) -> str:
 class PrepareDatasetInput(ToolInput):
     source: str = Field(
         min_length=1,
-        description="catalogue name, hub id, huggingface://name, local file or folder, or https://, s3://, gs:// address",
+        description="catalogue name, hub id, huggingface://name, local file or folder, https://, s3://, gs:// address",
     )
     output_dir: OutputPath = Field(default="data/", description="folder that receives <split>/ and heldout/")
     split: Annotated[str, AfterValidator(_name_of_a_split)] = Field(
@@ -99,14 +94,13 @@ def prepare_dataset(request: PrepareDatasetInput) -> PreparedDataset:
         MissingExtra: the library for the source's scheme is not installed.
         ToolFailed: the disk is full.
     """
-    dataset, heldout = request.writes()
-    _refuse_taken(request)
-    with _only_one(Path(request.output_dir)):
-        partials = [path.with_name(path.name + ".partial") for path in (dataset, heldout)]
+    refuse_taken(request.writes(), request.model_dump())
+    with only_one(Path(request.output_dir)):
+        partials = [path.with_name(path.name + ".partial") for path in request.writes()]
         scratch = Path(request.output_dir) / f"{request.split}.scratch.partial"
         try:
             for leftover in (*partials, scratch):
-                _remove(leftover)
+                remove(leftover)
             scratch.mkdir()
             return _prepare(request, scratch, partials)
         except OSError as error:
@@ -119,7 +113,7 @@ def prepare_dataset(request: PrepareDatasetInput) -> PreparedDataset:
             raise
         finally:
             for leftover in (*partials, scratch):
-                _remove(leftover)
+                remove(leftover)
 
 
 def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) -> PreparedDataset:
@@ -177,7 +171,7 @@ def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) 
             "dataset": f"../{request.split}",
         }
         heldout_rows = write_folder(partials[1], apart, [key in keys for key in apart.keys], heldout_card)["rows"]
-    _publish(partials, request.writes(), request.source)
+    publish(partials, request.writes(), request.source)
     return PreparedDataset(
         dataset=str(dataset),
         heldout=str(heldout) if keys else None,
@@ -228,76 +222,3 @@ def _token_counter(name: str) -> TokenCounter:
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.no_truncation()
     return lambda texts: sum(len(item) for item in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-
-
-def _refuse_taken(request: PrepareDatasetInput) -> None:
-    """Raise BadRequest where an output exists that this same call did not make."""
-    dataset, heldout = request.writes()
-    output_dir = Path(request.output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise BadRequest(f"`{request.output_dir}` is a file; output_dir must name a folder")
-    for path in (dataset, heldout):
-        # A held-out part without its training rows is what a killed call leaves.
-        if path.exists() and not _is_ours(path, request) and not _is_empty_folder(path):
-            raise BadRequest(f"`{path}` exists already; choose another output_dir, or move it away")
-
-
-def _is_ours(path: Path, request: PrepareDatasetInput) -> bool:
-    if not is_complete(path):
-        return False
-    try:
-        return bool(read_json(path / METADATA)["arguments"] == request.model_dump())
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
-
-
-def _publish(partials: list[Path], finals: list[Path], source: str) -> None:
-    """Give the folders their final names, the training rows last."""
-    dataset, heldout = finals
-    if is_complete(dataset):
-        if any(_content(partial) != _content(final) for partial, final in zip(partials, finals, strict=True)):
-            raise BadRequest(
-                f"`{dataset}` was prepared from `{source}` when that held other rows; "
-                "move it away, or choose another output_dir"
-            )
-        note(f"`{dataset}` holds these rows already")
-        return
-    _remove(heldout)
-    for partial, final in zip(reversed(partials), reversed(finals), strict=True):
-        if partial.exists():
-            partial.rename(final)
-            sync(final.parent)
-
-
-def _content(folder: Path) -> str | None:
-    return read_json(folder / METADATA)["sha256"] if is_complete(folder) else None
-
-
-@contextmanager
-def _only_one(output_dir: Path) -> Iterator[None]:
-    """Create the folder and keep other calls out of it; remove it again where nothing came into it."""
-    output_dir.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(output_dir, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadRequest(
-                f"another call prepares data in `{output_dir}` now; wait for it, or choose another"
-            ) from error
-        yield
-    finally:
-        if _is_empty_folder(output_dir):
-            output_dir.rmdir()
-        os.close(descriptor)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,13 +1,20 @@
 """Open a source of rows: one table of schemes, one function that reads it."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .base import BadRequest
-from .data_files import choose_splits, find_data_files
+from .bucket_files import Bucket
+from .catalogue import DATASETS
+from .data_files import choose_splits, data_files_among, find_data_files
+from .hub_rows import download_file, look_up, open_splits
 from .locations import local_path, scheme_of
-from .row_files import RawRow, check_extension, read_file
+from .raw_rows import RawRow
+from .row_files import EXTENSIONS, check_extension, read_file
+from .web_file import download
 
 __all__ = ["Ask", "Source", "open_source"]
 
@@ -55,7 +62,8 @@ def open_source(ask: Ask) -> Source:
     path = local_path(ask.source)
     if path is not None:
         return _local(ask, path)
-    raise BadRequest(f"{ask.source}")
+    key = re.sub(r"[\s-]+", "_", ask.source.strip().lower())
+    return _hub(ask, DATASETS.get(key, ask.source))
 
 
 def _local(ask: Ask, path: Path) -> Source:
@@ -75,9 +83,7 @@ def _local(ask: Ask, path: Path) -> Source:
 def _files(ask: Ask, names: list[str], fetch: Callable[[str], Path]) -> Source:
     """Several data files, recognised as splits by their names; `fetch` gives the local path of one when it is due."""
     if not names:
-        raise BadRequest(
-            f"`{ask.source}` holds no data file; a data file ends in .jsonl, .json, .csv, .parquet, .arrow or .txt"
-        )
+        raise BadRequest(f"`{ask.source}` holds no data file; a data file ends in {', '.join(EXTENSIONS)}")
     chosen, own = choose_splits(names, ask.split, ask.source)
     base = ask.source.rstrip("/")
 
@@ -88,4 +94,62 @@ def _files(ask: Ask, names: list[str], fetch: Callable[[str], Path]) -> Source:
     return Source(ask.source, rows(chosen), rows(own) if own else None)
 
 
-SCHEMES: dict[str, Callable[[Ask], Source]] = {}
+def _hub(ask: Ask, name: str) -> Source:
+    """A data set of the hub: `name`, `org/name` or `org/name/configuration`."""
+    organisation_and_name, configuration = name.strip("/"), None
+    if organisation_and_name.count("/") == 2:
+        organisation_and_name, _, configuration = organisation_and_name.rpartition("/")
+    found = look_up(organisation_and_name)
+    if "/" not in found.id:
+        # The libraries read a data set without an organisation no more, though a hub may serve one.
+        names = data_files_among(found.files)
+        return _files(ask, names, lambda path: download_file(found.id, path))
+    rows, own = open_splits(found.id, configuration, ask.split, streaming=ask.streaming)
+    return Source(f"hub:{found.id}", rows, own)
+
+
+def _hub_address(ask: Ask) -> Source:
+    return _hub(ask, ask.source.split("://", 1)[1].removeprefix("datasets/"))
+
+
+def _web(ask: Ask) -> Source:
+    """One file over https; its extension is that of the address's path."""
+    # What follows the path of an address may be a key to it and is not recorded.
+    shown = ask.source.split("?", 1)[0]
+    target = ask.scratch / f"download{check_extension(urlsplit(ask.source).path)}"
+
+    def fetch() -> Path:
+        download(ask.source, target, allow_private_hosts=ask.allow_private_hosts)
+        return target
+
+    return Source(shown, _rows_of(fetch, shown), None)
+
+
+def _bucket(ask: Ask) -> Source:
+    """An object, or all data files below a prefix, downloaded one at a time."""
+    bucket = Bucket(ask.source, str(scheme_of(ask.source)))
+    names = bucket.names()
+
+    def fetch(name: str) -> Path:
+        target = ask.scratch / f"download{check_extension(name or ask.source)}"
+        bucket.download(name, target)
+        return target
+
+    if names:
+        return _files(ask, data_files_among(names), fetch)
+    check_extension(ask.source)
+    return Source(ask.source, _rows_of(lambda: fetch(""), ask.source), None)
+
+
+def _rows_of(fetch: Callable[[], Path], name: str) -> Iterator[RawRow]:
+    """Rows of one file that is fetched when the first of them is asked for."""
+    yield from read_file(fetch(), name)
+
+
+SCHEMES: dict[str, Callable[[Ask], Source]] = {
+    "huggingface": _hub_address,
+    "hf": _hub_address,
+    "https": _web,
+    "s3": _bucket,
+    "gs": _bucket,
+}
