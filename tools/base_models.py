@@ -1,19 +1,28 @@
 """Where a base model's files are: the catalogue, the hub, a local folder, or the wheel that needs no network."""
 
 import difflib
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from .artifacts import is_complete, read_json, sync
+from .artifacts import file_sha256, is_complete, read_json, sync
 from .base import BadRequest, ToolFailed, note, require_extra
 from .bundled_model import bundled_gguf, write_model_folder
 from .catalogue import BASE_MODELS, find_base_model
 from .locations import is_hub_id, local_path
 
-__all__ = ["BUNDLED_MODEL", "cache_dir", "fetch_base_model", "fetch_tokenizer"]
+__all__ = [
+    "BUNDLED_MODEL",
+    "cache_dir",
+    "fetch_base_model",
+    "fetch_tokenizer",
+    "local_model",
+    "model_sha256",
+    "public_name",
+]
 
 BUNDLED_MODEL = "smollm2-135m"
 """The catalogue name that needs no network."""
@@ -67,9 +76,38 @@ def fetch_tokenizer(name: str) -> Path:
     return _fetch(name, whole=False)
 
 
+def local_model(name: str) -> Path | None:
+    """The folder that `name` means on this disk, or None for a catalogue name or a hub id."""
+    folder = local_path(name)
+    if folder is None or (find_base_model(name) is not None and not _looks_like_model(folder)):
+        return None
+    return folder
+
+
+def public_name(name: str) -> str:
+    """What to call a base model where others read it: its hub id, or the last component of a local path.
+
+    >>> public_name("Gemma3:270M")
+    'unsloth/gemma-3-270m-it'
+    >>> public_name("/home/ada/models/legal-base")
+    'legal-base'
+    """
+    if (folder := local_model(name)) is not None:
+        return folder.resolve().name
+    entry = find_base_model(name)
+    return entry.hub_id if entry else name
+
+
+def model_sha256(folder: Path) -> str:
+    """One sha256 over a model folder's config and weights, by which two copies are the same model."""
+    names = [path for path in folder.iterdir() if path.suffix == ".safetensors" or path.name == "config.json"]
+    lines = [f"{file_sha256(path)}  {path.name}\n" for path in sorted(names)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def _fetch(name: str, *, whole: bool) -> Path:
     entry = find_base_model(name)
-    if (folder := local_path(name)) is not None and (entry is None or _looks_like_model(folder)):
+    if (folder := local_model(name)) is not None:
         _check_local(folder, name, whole=whole)
         return folder
     if entry is not None and entry.name == BUNDLED_MODEL:

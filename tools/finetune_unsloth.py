@@ -5,8 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .base import OutputPath, Result, ToolInput
-from .catalogue import LOAD_PRECISION
+from .base import BadRequest, OutputPath, Result, ToolInput
+from .base_models import fetch_base_model, local_model, model_sha256
+from .catalogue import LOAD_PRECISION, learning_rate_for
+from .dataset_folder import read_card, read_rows
+from .run_folder import claim_run_folder, default_run_folder
+from .training_run import run_training
 
 __all__ = ["FinetuneUnslothInput", "TrainedModel", "finetune_unsloth"]
 
@@ -44,7 +48,8 @@ class FinetuneUnslothInput(ToolInput):
     )
 
     def reads(self) -> list[Path]:
-        raise NotImplementedError
+        base = local_model(self.base_model)
+        return [Path(self.dataset), *([base] if base else [])]
 
     def writes(self) -> list[Path]:
         return [Path(self.output_dir)] if self.output_dir else []
@@ -54,15 +59,65 @@ class TrainedModel(Result):
     checkpoint_dir: str = Field(description="run folder with the adapter (or the full model)")
     base_model: str
     steps: int
-    first_loss: float
-    final_loss: float
-    seconds: float
+    first_loss: float = Field(description="mean loss of the first steps (a quarter of them, at most 10)")
+    final_loss: float = Field(description="mean loss of the last steps (a quarter of them, at most 10)")
+    seconds: float = Field(description="training alone, earlier attempts of a resumed run included")
     tokens_per_second: float = Field(description="useful (unpadded) tokens per second of training")
-    peak_memory_gib: float
+    peak_memory_gib: float = Field(description="most memory the process (on a GPU, the device) held at once")
     trained_rows: int
     dropped_rows: int = Field(description="rows without a supervised token after truncation")
     resumed_from_step: int | None = Field(description="checkpoint that the run went on from")
 
+    def summary(self) -> str:
+        rows = f"{self.trained_rows} rows" + (f", {self.dropped_rows} dropped" if self.dropped_rows else "")
+        resumed = f", resumed from step {self.resumed_from_step}" if self.resumed_from_step else ""
+        return (
+            f"{self.checkpoint_dir}: {self.base_model} after {self.steps} steps on {rows}{resumed}\n"
+            f"loss {self.first_loss:.3f} -> {self.final_loss:.3f}, {self.seconds:.0f} s, "
+            f"{self.tokens_per_second:.0f} tokens/s, {self.peak_memory_gib:.1f} GiB"
+        )
+
 
 def finetune_unsloth(request: FinetuneUnslothInput) -> TrainedModel:
-    raise NotImplementedError
+    """Train, and leave adapter (or model), tokenizer, metrics, plot, model card and metadata in the run folder.
+
+    An unfinished run of the same arguments, data and base in that folder goes on from its newest valid checkpoint.
+
+    Raises:
+        BadRequest: the base model, the dataset or the output folder can't be used, or the dataset fits another method.
+        ToolFailed: nothing to learn from, a loss that is not finite, a stop by control.jsonl, no disk space.
+        KeyboardInterrupt: SIGTERM or SIGINT; a checkpoint is saved first.
+    """
+    card = read_card(request.dataset)
+    kind = card["kind"]
+    if (request.method == "dpo") != (kind == "preference"):
+        fits = "dpo" if kind == "preference" else "sft"
+        raise BadRequest(
+            f"`{request.dataset}` holds `{kind}` rows, which `method` {fits} trains on, not {request.method}"
+        )
+    rows = read_rows(request.dataset)
+    if not rows:
+        raise BadRequest(f"`{request.dataset}` holds no rows; prepare a dataset that does")
+    base = fetch_base_model(request.base_model)
+    arguments = _effective(request)
+    identity = {
+        "arguments": {name: value for name, value in arguments.items() if name != "output_dir"},
+        "base_sha256": model_sha256(base),
+        "dataset_sha256": card["sha256"],
+    }
+    folder = Path(request.output_dir) if request.output_dir else default_run_folder(request.base_model, identity)
+    arguments["output_dir"] = str(folder)
+    with claim_run_folder(folder, identity):
+        metadata = run_training(folder, base, rows, card, arguments, identity)
+    figures = {name: metadata[name] for name in TrainedModel.model_fields if name != "checkpoint_dir"}
+    return TrainedModel(checkpoint_dir=str(folder), **figures)
+
+
+def _effective(request: FinetuneUnslothInput) -> dict[str, Any]:
+    """Every argument with its default filled in, as JSON values."""
+    arguments = request.model_dump(mode="json")
+    if request.learning_rate is None:
+        arguments["learning_rate"] = learning_rate_for(request.base_model, request.method)
+    if request.lora_alpha is None and request.lora_r:
+        arguments["lora_alpha"] = request.lora_r
+    return arguments
