@@ -1,0 +1,321 @@
+"""Which number in a request belongs to which parameter, and whether it is a value or a change of one."""
+
+from typing import Any
+
+from .lexicon import NUMERIC
+from .words import Token
+
+__all__ = ["Amounts", "read_amounts"]
+
+_FACTORS = {
+    **dict.fromkeys(("double", "twice", "doubled", "doubling"), 2),
+    **dict.fromkeys(("triple", "thrice", "tripled", "treble"), 3),
+    **dict.fromkeys(("quadruple", "quadrupled"), 4),
+    **dict.fromkeys(("half", "halve", "halved", "halving", "halfed"), 0.5),
+    "tenth": 0.1,
+    "fifth": 0.2,
+    "quarter": 0.25,
+    "third": 1 / 3,
+    "twofold": 2,
+    "tenfold": 10,
+}
+_UP = {
+    "increase",
+    "raise",
+    "up",
+    "grow",
+    "boost",
+    "bump",
+    "higher",
+    "larger",
+    "bigger",
+    "greater",
+    "more",
+    "longer",
+    "extend",
+}
+_DOWN = {
+    "reduce",
+    "lower",
+    "decrease",
+    "cut",
+    "drop",
+    "shrink",
+    "smaller",
+    "less",
+    "fewer",
+    "down",
+    "shorter",
+    "divide",
+    "lessen",
+}
+_SMALL_WORDS = set(
+    "the my our a an as many much of number current amount total its existing your high low long size".split()
+)
+_LEFT_FILLERS = _SMALL_WORDS | {"full", "whole", "complete", "max", "maximum", "bad", "good", "first"}
+_CONNECTORS = set(
+    "of to at is be for around about exactly only just up a the set was should now from by it as approximately roughly max "
+    "maximum value down equal equals each with most over use using out go get have".split()
+)
+_PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
+
+
+class Amounts:
+    """What `read_amounts` found: values by parameter, relative ones for no parameter, and a question if one is needed."""
+
+    def __init__(self) -> None:
+        self.values: list[tuple[tuple[str, ...], list[Any], int]] = []  # candidate keys, values, position of the label
+        self.relative: list[dict[str, float]] = []
+        self.unclear: tuple[tuple[str, ...], str] | None = None  # candidate keys, what is unclear
+
+
+def read_amounts(tokens: list[Token]) -> Amounts:
+    """Bind the numbers of a request. Numbers and labels that were understood are marked as used."""
+    found = Amounts()
+    labels = [i for i, token in enumerate(tokens) if token.kind == "label" and token.value[0] in NUMERIC]
+    _splits(tokens, found)
+    for i in labels:
+        _relative(tokens, i, found)
+    for unit in ("", "unit"):
+        for i in labels:
+            if tokens[i].unit == unit and not tokens[i].used:
+                sides = (_from_left, _from_right) if unit else (_from_right, _from_left)
+                _ = sides[0](tokens, i, found) or sides[1](tokens, i, found)
+    _shares(tokens, found)
+    for i in labels:
+        if not tokens[i].used and found.unclear is None and (verb := _compared(tokens, i)):
+            found.unclear = (tokens[i].value, verb)
+    for i, token in enumerate(tokens):
+        if token.kind == "word" and token.text in _FACTORS and not token.used and _stands_alone(tokens, i):
+            token.used = True
+            found.relative.append({"times": _FACTORS[token.text]})
+        if (
+            token.kind == "number"
+            and not token.used
+            and _text(tokens, i + 1) == "times"
+            and _stands_alone(tokens, i + 1)
+        ):
+            token.used = True
+            found.relative.append({"times": token.value})
+    return found
+
+
+def _text(tokens: list[Token], i: int) -> str:
+    return tokens[i].text if 0 <= i < len(tokens) and tokens[i].kind in ("word", "punct", "choice") else ""
+
+
+def _number(tokens: list[Token], i: int) -> Token | None:
+    return tokens[i] if 0 <= i < len(tokens) and tokens[i].kind == "number" and not tokens[i].used else None
+
+
+def _bind(tokens: list[Token], i: int, found: Amounts, values: list[Any]) -> bool:
+    tokens[i].used = True
+    found.values.append((tokens[i].value, values, i))
+    return True
+
+
+def _stands_alone(tokens: list[Token], i: int) -> bool:
+    return _text(tokens, i + 1) in ("that", "it", "this", "them", "") or i + 1 == len(tokens)
+
+
+def _direction(tokens: list[Token], i: int) -> int:
+    """+1 or -1 after a verb that raises or lowers, looking left in the sentence, then right; 0 without one."""
+    for step in (-1, 1):
+        j = i + step
+        while 0 <= j < len(tokens) and _text(tokens, j) not in (".", ";", ",", "\n") and abs(j - i) < 7:
+            if (word := _text(tokens, j)) in _UP | _DOWN | {"multiply", "scale"}:
+                return -1 if word in _DOWN else 1
+            j += step
+    return 0
+
+
+def _relative(tokens: list[Token], i: int, found: Amounts) -> bool:
+    """`double the epochs`, `half as many epochs`, `10x lower lr`, `5 more epochs`, `lr halved`, `lr down to a tenth`."""
+    j, sign = i - 1, 0
+    while _text(tokens, j) in _SMALL_WORDS | _UP | _DOWN | {"additional", "extra", "further"}:
+        word = _text(tokens, j)
+        sign = 1 if word in _UP | {"additional", "extra", "further"} else -1 if word in _DOWN else sign
+        j -= 1
+    word, number = _text(tokens, j), _number(tokens, j)
+    if word in _FACTORS and not tokens[j].used:
+        tokens[j].used = True
+        return _bind(tokens, i, found, [{"times": _FACTORS[word]}])
+    if word == "times" and (count := _number(tokens, j - 1)):
+        count.used = True
+        return _bind(tokens, i, found, [{"times": 1 / count.value if sign < 0 and count.value else count.value}])
+    if number is not None and number.unit == "x":
+        number.used = True
+        return _bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 and number.value else number.value}])
+    before = _text(tokens, j - 1)
+    if number is not None and number.unit != "%" and (sign or before in _PLUS or before in ("remove", "subtract")):
+        if before in ("at", "than", "to", "up") or (before == "add" and not sign):
+            return False  # `at least 3 more`; `add 10 warmup steps` may set a value: compose decides by the last plan
+        number.used = True
+        amount = -number.value if sign < 0 or before in ("remove", "subtract") else number.value
+        return _bind(tokens, i, found, [{"plus": amount}])
+    after = _text(tokens, i + 1)
+    if after in _FACTORS and after not in ("half", "third", "quarter", "fifth"):
+        tokens[i + 1].used = True
+        return _bind(tokens, i, found, [{"times": _FACTORS[after]}])
+    return False
+
+
+def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
+    """`rank 8`, `epochs = 3`, `lr from 1e-4 to 5e-5`, `lr by 10x`, `lr by a factor of 3`, `lr in half`."""
+    j, words = i + 1, []
+    while j < len(tokens) and j - i < 7:
+        word = _text(tokens, j)
+        if word in _FACTORS and words and not tokens[j].used:
+            tokens[j].used = True
+            factor = _FACTORS[word]
+            if factor < 1 and "by" in words:
+                factor = 1 - factor if _direction(tokens, i) < 0 else 1 + factor
+            return _bind(tokens, i, found, [{"times": factor}])
+        if tokens[j].kind == "label" and tokens[j].unit and _number(tokens, j + 1) is None:
+            break
+        if word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "->", "→", ">", "-", "~", "≈"}:
+            break
+        words.append(word)
+        j += 1
+    number = _number(tokens, j)
+    if number is None:
+        return False
+    if tokens[j - 1].text == "from" and _text(tokens, j + 1) in ("to", "->", "→") and _number(tokens, j + 2):
+        number.used = True
+        return _take(tokens, i, j + 2, found)
+    if not words and tokens[i].unit and _labels_next(tokens, j):
+        return False
+    following = _text(tokens, j + 1)
+    times = number.unit == "x" or following in ("times", "fold", "x") or "factor" in words
+    if times or ("by" in words and number.value):
+        sign = _direction(tokens, i) or (-1 if following in _DOWN else 1)
+        number.used = True
+        if number.unit == "%":
+            return _bind(tokens, i, found, [{"times": 1 + sign * number.value / 100}])
+        if times or any(_text(tokens, k) in ("divide", "multiply") for k in range(max(0, i - 4), i)):
+            return _bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 else number.value}])
+        return _bind(tokens, i, found, [{"plus": sign * number.value}])
+    return _take(tokens, i, j, found)
+
+
+def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
+    """`2 epochs`, `a 2e-4 learning rate`, `1, 2 and 4 epochs`, `add 5 epochs`."""
+    j = i - 1
+    while (
+        _text(tokens, j) in _LEFT_FILLERS or (j >= 0 and tokens[j].kind == "choice") or _text(tokens, j) == "training"
+    ):
+        j -= 1
+    number = _number(tokens, j)
+    if number is None:
+        if _text(tokens, i - 1) in ("a", "an", "one") and tokens[i].text in ("epoch", "pass"):
+            return _bind(tokens, i, found, [1])
+        return False
+    first = j
+    while _number(tokens, first - 2) and _text(tokens, first - 1) in (",", "and", "or", "/", "&", "to"):
+        first -= 2
+    if _number(tokens, first - 1) and not tokens[first].spaced:
+        found.unclear = (tokens[i].value, f"{tokens[first - 1].text} or {number.text}")
+        return True
+    if any(_text(tokens, k) in ("or", "to") for k in range(first, j)) and _text(tokens, first - 1) != "from":
+        found.unclear = (tokens[i].value, f"{tokens[first].text} or {number.text}")
+        return True
+    if _text(tokens, first - 1) == "from":
+        tokens[first].used, first = True, j
+    numbers = [token for token in tokens[first : j + 1] if token.kind == "number"]
+    for token in numbers:
+        token.used = True
+    if _text(tokens, first - 1) == "add" and len(numbers) == 1:
+        return _bind(tokens, i, found, [{"add": _scaled(number, tokens[i])}])
+    return _bind(tokens, i, found, [_scaled(token, tokens[i]) for token in numbers])
+
+
+def _take(tokens: list[Token], label: int, j: int, found: Amounts) -> bool:
+    """A value after its label, with those that follow in a list: `ranks 8, 16 and 32`."""
+    taken = [j]
+    while _text(tokens, taken[-1] + 1) in (",", "and", "/", "&", "or") and _number(tokens, taken[-1] + 2):
+        taken.append(taken[-1] + 2)
+    if _text(tokens, taken[-1] + 1) == "," and _text(tokens, taken[-1] + 2) == "and" and _number(tokens, taken[-1] + 3):
+        taken.append(taken[-1] + 3)
+    while len(taken) > 1 and _labels_next(tokens, taken[-1]):
+        taken.pop()
+    if any(_text(tokens, k) == "or" for k in range(j, taken[-1])):
+        found.unclear = (tokens[label].value, " or ".join(tokens[k].text for k in taken))
+        return True
+    for k in taken:
+        tokens[k].used = True
+    return _bind(tokens, label, found, [_scaled(tokens[k], tokens[label]) for k in taken])
+
+
+def _labels_next(tokens: list[Token], j: int) -> bool:
+    """Whether the number at `j` stands before a label of its own, or is something other than a value."""
+    k = j + 1
+    while _text(tokens, k) in _LEFT_FILLERS | {"more"}:
+        k += 1
+    if tokens[j].unit in ("x", "%") or (k < len(tokens) and tokens[k].kind == "bits"):
+        return True
+    return k < len(tokens) and tokens[k].kind == "label" and tokens[k].value[0] in NUMERIC and not tokens[k].used
+
+
+def _scaled(number: Token, label: Token) -> Any:
+    key = label.value[0]
+    if number.unit == "k":
+        return number.value * (1024 if key.endswith("max_seq_length") else 1000)
+    if number.unit == "m":
+        return number.value * 1_000_000
+    return number.value / 100 if number.unit == "%" else number.value
+
+
+def _splits(tokens: list[Token], found: Amounts) -> None:
+    """`80/20 split`: the smaller share is held out."""
+    for j in range(len(tokens) - 2):
+        one, other = _number(tokens, j), _number(tokens, j + 2)
+        if one and other and _text(tokens, j + 1) == "/" and one.value + other.value == 100:
+            one.used = other.used = True
+            found.values.append((("prepare_dataset.heldout_fraction",), [min(one.value, other.value) / 100], j))
+
+
+def _shares(tokens: list[Token], found: Amounts) -> None:
+    """`with 5 percent held out`, `keep a fifth back for evaluation`: a share near a word for keeping apart."""
+    apart = {
+        "held",
+        "aside",
+        "back",
+        "apart",
+        "reserve",
+        "keep",
+        "holdout",
+        "out",
+        "validation",
+        "testing",
+        "hold",
+        "kept",
+    }
+    for j, token in enumerate(tokens):
+        share = token.value / 100 if token.kind == "number" and token.unit == "%" else None
+        if share is None and token.kind == "word" and _FACTORS.get(token.text, 1) < 1 and _text(tokens, j - 1) == "a":
+            share = _FACTORS[token.text]
+        if share is None or token.used:
+            continue
+        near = [k for k in range(max(0, j - 5), min(len(tokens), j + 6)) if k != j]
+        kept = [k for k in near if tokens[k].text in apart or tokens[k].value in ("heldout", "run_eval")]
+        kept += [k for k in near if tokens[k].kind == "label" and "prepare_dataset.heldout_fraction" in tokens[k].value]
+        if kept:
+            token.used = True
+            for k in kept:
+                if (
+                    tokens[k].value in ("heldout", "run_eval")
+                    and k < j + 5
+                    and not any(_text(tokens, m) in (",", ".", ";", "and", "then") for m in range(min(j, k), max(j, k)))
+                ):
+                    tokens[k].used = True
+            found.values.append((("prepare_dataset.heldout_fraction",), [share], j))
+
+
+def _compared(tokens: list[Token], i: int) -> str:
+    """The word of a comparison that names no amount: `more epochs`, `a lower learning rate`, `raise the rank`."""
+    for j in range(i - 1, max(-1, i - 4), -1):
+        if (word := _text(tokens, j)) in (_UP | _DOWN) - {"up", "cut", "drop", "down"}:
+            return word
+        if word not in _SMALL_WORDS:
+            break
+    return ""

@@ -1,0 +1,62 @@
+"""The embedded planner: offline, deterministic, milliseconds. And its form for many requests at once."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .compose import compose
+from .frame import Frame
+from .plan import History, Plan, Ran
+from .rules import read
+
+__all__ = ["RulesPlanner", "answer_requests"]
+
+
+class RulesPlanner:
+    """Reads a request by rules. Implements `Planner`.
+
+    Args:
+        look_at_disk: whether paths that exist in the working folder count as taken.
+    """
+
+    def __init__(self, *, look_at_disk: bool = True) -> None:
+        self._look_at_disk = look_at_disk
+
+    def plan(self, text: str, history: History) -> Plan:
+        """Answer one request: a plan, a question or a refusal; never an exception for any text."""
+        frame = read(text, history)
+        pending = history.pending
+        if pending is not None and pending.pending is not None and frame.intent not in ("chat", "refuse", "repeat"):
+            waiting = Frame.from_json(pending.pending["frame"])
+            merged = waiting.completed_by(frame, pending.pending.get("about"))
+            completed = compose(merged, history, f"{pending.request}\n{text}", self._on_disk)
+            alone = compose(replace(frame, intent=frame.intent), history, text, self._on_disk)
+            if not (alone.steps and frame.want and (not completed.steps or set(frame.want) >= set(waiting.want))):
+                return completed
+            return alone
+        return compose(frame, history, text, self._on_disk)
+
+    def _on_disk(self, path: str) -> bool:
+        try:
+            return self._look_at_disk and Path(path).expanduser().exists()
+        except (OSError, ValueError, RuntimeError):
+            return False
+
+
+def answer_requests(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Answer requests given as JSON lines with `id` and `turns`; each answer is the last turn's plan and the `id`.
+
+    Every line is an empty working folder of its own, in which the earlier turns' plans have run.
+    """
+    planner = RulesPlanner(look_at_disk=False)
+    for line in lines:
+        if not line.strip():
+            continue
+        request = json.loads(line)
+        history, plan = History(), Plan("")
+        for turn in request["turns"]:
+            plan = planner.plan(turn, history)
+            history = History((*history.ran, Ran(plan, finished=len(plan.steps))))
+        yield {"id": request["id"], **plan.to_json()}

@@ -1,0 +1,288 @@
+"""Read a sentence as tokens: names, numbers, models and file types found first, words afterwards.
+
+Names (quoted text, addresses, paths, files, hub ids) are taken out before anything is read as a word, so that a
+file called `train_5_epochs.csv` orders nothing.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.tools.catalogue import BASE_MODELS, QUANTIZATIONS, find_base_model
+from tunesmith.tools.locations import local_path
+
+__all__ = ["Token", "family_members", "quantizations_like", "tokenize"]
+
+
+@dataclass
+class Token:
+    """One piece of a sentence.
+
+    `kind` and what `value` then is:
+
+    - `word`: lower-case text; `label`: parameter keys; `tool`: tool name; `choice`: (key, value); `set`: eval set
+    - `name`: a path, address, hub id or quoted name, as written
+    - `model`: a catalogue name; `family`: a family of them, such as `llama3.2`; `size`: `270m`
+    - `number`: int or float, `unit` is `%`, `x`, `k`, `m` or empty; `quant`: a GGUF type as written; `bits`: 4, 8, ...
+    - `punct`: a punctuation mark, `\\n` for a new line
+    """
+
+    kind: str
+    text: str
+    value: Any = None
+    unit: str = ""
+    used: bool = False
+    spaced: bool = True  # white space stood before it
+
+
+_EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin|pt|pth"
+_FAMILIES = sorted({re.split(r"\d|-", name)[0] for name in BASE_MODELS})
+_SIZES = {name.rsplit("-", 1)[1] for name in BASE_MODELS}
+_UNITS = r"(?:epoch\w*|epcoh\w*|pass(?:es)?|steps?|rows?|bits?|times|x|%|percent|k|gguf)\b"
+_MODEL = (
+    rf"(?<![\w/.])(?P<family>{'|'.join(_FAMILIES)})"
+    rf"(?:[ :_-]{{0,2}}v?(?P<version>\d+(?:\.\d+)?)(?![\d.]*\d)(?! ?[bm]\b)(?! *-?{_UNITS}))?"
+    r"(?:[ :_-]{0,2}\(?(?P<size>\d+(?:\.\d+)? ?[bm]\b|mini\b)(?: ?\))?)?"
+    r"(?P<suffix>(?:-it\b|[ -]?(?:instruct|chat)\b)?(?:[ -]v0\.\d)?)"
+    r"(?!\w|/|[.-]\w(?<!-b))"
+)
+_QUANT = (
+    r"(?<![\w/.-])(?P<quant>i?q\d(?:[ _-]?k)(?:[ _-]?(?:xl|xs|[sml]))?(?!\w)|i?q\d\w*(?:-\d)?|"
+    r"(?:bf|fp|f|float|int)(?:4|8|16|32)\b|mxfp4|[it]q\d\w*)"
+)
+_NUMBER = (
+    r"(?<![\w.])(?P<number>[-+−–]?(?:\d{1,3}(?:,\d{3})+(?!\d)|0,\d+|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+|(?<=\d)\.(?!\w))?"
+    r"(?<=[\d.])(?:\s?(?:[x×*])\s?10\s?\^\s?(?P<power>[-−]?\d+)|[eE][-+−]?\d+)?)"
+    r"(?:\s?(?P<unit>%|percent\b|per\s?cent\b|[x×](?!\w)|k(?!\w)|m(?!\w)))?"
+)
+_MASTER = re.compile(
+    r"(?P<space>[ \t\r]+)|(?P<line>\n\s*(?:[-*•]\s+|\d+[.)]\s+)?)"
+    r"|`(?P<tick>[^`\n]+)`|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
+    r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
+    r"|(?P<path>(?:[a-z]:\\[^\s,;]+)|[~.]{0,2}[\w@+%~.-]*(?:/[\w@+%=~.-]*)+)"
+    rf"|(?P<file>[\w@+%~.-]*\w\.(?:{_EXTENSIONS})(?!\w))"
+    rf"|(?P<model>{_MODEL})|(?P<size_only>(?<![\w.])\d+(?:\.\d+)?\s?[bm](?!\w))|{_QUANT}|{_NUMBER}"
+    r"|(?P<chunk>[^\W\d]\w*(?:[-.'’]\w+)*)|(?P<digits>\d+\w*)|(?P<punct>.)",
+    re.IGNORECASE | re.DOTALL,
+)
+_NO_PATHS = {"w/", "w/o", "and/or", "n/a", "i/o", "/", "//"}
+_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_WORD_NUMBERS = {word: n for n, word in enumerate((_SMALL + " seventeen eighteen nineteen").split())}
+_WORD_NUMBERS |= {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+_WORD_NUMBERS |= {"single": 1, "dozen": 12, "couple": 2, "fourty": 40}
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
+
+
+def tokenize(text: str, vocabulary: frozenset[str] = frozenset()) -> list[Token]:
+    """Split a request into tokens. `vocabulary` holds the words that `fine-tune` or `export/eval` may be split into.
+
+    >>> [(t.kind, t.value) for t in tokenize("Llama 3.2 1B, 2e-4, 'my file.csv', Q4KM")][::2]
+    [('model', 'llama3.2-1b'), ('number', 0.0002), ('name', 'my file.csv'), ('quant', 'Q4KM')]
+    """
+    text = text.strip()
+    for opening, closing in ('""', "''", "“”"):
+        if text.startswith(opening) and text.endswith(closing) and text.count(" ") > 3 and text.count(opening) <= 2:
+            text = text[1:-1]
+    tokens: list[Token] = []
+    spaced, position = True, 0
+    while position < len(text):
+        match = _MASTER.match(text, position)
+        if match is None:  # an empty number: cannot happen with `punct`, but never loop
+            position += 1
+            continue
+        kind = match.lastgroup or ""
+        end = match.end()
+        found = _token(match, kind, vocabulary)
+        if kind == "space" or end == position:
+            position, spaced = max(end, position + 1), True
+            continue
+        if found and found[-1].kind == "name" and match.group("tick") is None and _unquoted(match):
+            trimmed = found[-1].value.rstrip(".,:!?)")
+            end -= len(found[-1].value) - len(trimmed)
+            found[-1].value = found[-1].text = trimmed
+        if found:
+            found[0].spaced = spaced
+        tokens += found
+        position, spaced = end, kind == "line"
+    return _word_numbers(tokens)
+
+
+def _unquoted(match: re.Match[str]) -> bool:
+    return bool(match.group("url") or match.group("path"))
+
+
+def _token(match: re.Match[str], kind: str, vocabulary: frozenset[str]) -> list[Token]:
+    text = match.group()
+    quoted = match.group("tick") or match.group("double") or match.group("curly") or match.group("single")
+    if quoted:
+        return _quoted(quoted.strip(), vocabulary)
+    if kind == "line":
+        return [Token("punct", "\n")]
+    if match.group("path"):
+        return _path(text, vocabulary)
+    if match.group("url") or match.group("file"):
+        return [Token("name", text, text)]
+    if match.group("model"):
+        return [_model(match)]
+    if match.group("size_only"):
+        size = re.sub(r"\s", "", text.lower())
+        if size in _SIZES or size.endswith("b"):
+            return [Token("size", text, size)]
+        return [Token("number", text, _plain(float(size[:-1])), "m")]
+    if match.group("quant"):
+        return [Token("quant", text, text)]
+    if match.group("number"):
+        return [_number(match)]
+    if match.group("chunk"):
+        return _words(text, vocabulary)
+    if match.group("digits"):
+        return [Token("word", text.lower())]
+    return [Token("punct", text)] if text.strip() else []
+
+
+def _quoted(inner: str, vocabulary: frozenset[str]) -> list[Token]:
+    """Quoted text is one name, unless it is a model, a GGUF type, a number or a word that we know anyway."""
+    if not inner:
+        return []
+    match = _MASTER.fullmatch(inner)
+    if match and (match.group("model") or match.group("quant") or match.group("number")):
+        return _token(match, match.lastgroup or "", vocabulary)
+    if inner.lower() in vocabulary:
+        return [Token("word", inner.lower())]
+    return [Token("name", inner, inner, unit="quoted")]
+
+
+def _path(text: str, vocabulary: frozenset[str]) -> list[Token]:
+    """A word with slashes: a path or hub id, or two words of ours such as `export/eval`."""
+    bare = text.rstrip(".,:!?)").lower()
+    if bare in _NO_PATHS or not bare:
+        return [Token("word", {"w/": "with", "w/o": "without"}.get(bare, bare))]
+    parts = bare.split("/")
+    ours = all(part in vocabulary or re.fullmatch(r"\d+|q\d\w*|b?f\d+", part) for part in parts)
+    if ours and local_path(bare) is None:
+        tokens: list[Token] = []
+        for part in parts:
+            tokens += [Token("punct", "/")] if tokens else []
+            tokens += tokenize(part, vocabulary)
+        return tokens
+    return [Token("name", text, text)]
+
+
+def family_members(family: str, size: str = "") -> list[str]:
+    """Catalogue names that begin as `family` says (`llama`, `llama3`, `llama3.2`), of that size where one is given.
+
+    >>> family_members("llama"), family_members("llama", "8b"), family_members("gemma2")
+    (['llama3.2-1b', 'llama3.2-3b', 'llama3.1-8b'], ['llama3.1-8b'], [])
+    """
+    split = re.fullmatch(r"([a-z]+)([\d.]*)", family)
+    if split is None:
+        return []
+    letters, version = split.groups()
+    members = []
+    for name in BASE_MODELS:
+        head, _, own_size = name.rpartition("-")
+        own = re.fullmatch(r"([a-z]+)([\d.]*)", head)
+        if own is None or own.group(1) != letters or (size and own_size != size):
+            continue
+        if not version or own.group(2) == version or own.group(2).startswith(version + "."):
+            members.append(name)
+    return members
+
+
+def _model(match: re.Match[str]) -> Token:
+    family = match.group("family").lower() + (match.group("version") or "").rstrip(".")
+    size = re.sub(r"\s", "", (match.group("size") or "").lower())
+    text = match.group()
+    known = find_base_model(text)
+    members = [known.name] if known else family_members(family, size)
+    if len(members) == 1:
+        return Token("model", text, members[0])
+    return Token("family", text, f"{family}-{size}" if size else family)
+
+
+def quantizations_like(text: str) -> list[str]:
+    """GGUF types that a user's spelling can mean: one, several (`q4`), or none (`q9_z`).
+
+    >>> quantizations_like("Q4 K M"), quantizations_like("q4"), quantizations_like("fp16"), quantizations_like("q9_z")
+    (['q4_k_m'], ['q4_k_m', 'q4_k_s', 'q4_0'], ['f16'], [])
+    """
+    key = re.sub(r"[\s_.-]", "", text.lower())
+    key = {"fp16": "f16", "fp32": "f32", "float16": "f16", "float32": "f32", "int8": "q80", "int4": "q4km"}.get(
+        key, key
+    )
+    exact = [name for name in QUANTIZATIONS if name.replace("_", "") == key]
+    if exact:
+        return exact
+    if re.fullmatch(r"q\dk", key):  # llama.cpp's own short form of the medium mixture
+        return [name for name in QUANTIZATIONS if name.replace("_", "") == key + "m"]
+    return [name for name in QUANTIZATIONS if re.fullmatch(r"q\d", key) and name.startswith(key)]
+
+
+def _plain(value: float) -> int | float:
+    return int(value) if value == int(value) and abs(value) < 1e15 else value
+
+
+def _number(match: re.Match[str]) -> Token:
+    text = re.sub(r"[−–]", "-", match.group("number"))
+    power = match.group("power")
+    if power is not None:
+        text = re.split(r"\s?[x×*]", text)[0] + "e" + power.replace("−", "-")
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text) if not re.match(r"[-+]?0,", text) else text.replace(",", ".")
+    unit = (match.group("unit") or "").lower().replace("×", "x")
+    value = float(text)
+    written_whole = re.fullmatch(r"[-+]?\d+\.?", text) is not None
+    return Token(
+        "number",
+        match.group().strip(),
+        _plain(value) if written_whole or abs(value) >= 1 else value,
+        "%" if unit.startswith("p") else unit,
+    )
+
+
+def _words(text: str, vocabulary: frozenset[str]) -> list[Token]:
+    word = text.lower().replace("’", "'")
+    if word.endswith("n't"):
+        return [Token("word", "not")]
+    word = re.sub(r"'(s|d|ve|re|ll|m)$", "", word).replace("'", "")
+    parts = re.split(r"[-_.]", word)
+    if len(parts) > 1 and word not in vocabulary and all(part in vocabulary or part.isdigit() for part in parts):
+        tokens = [Token("number", p, int(p)) if p.isdigit() else Token("word", p) for p in parts]
+        for token in tokens[1:]:
+            token.spaced = False
+        return tokens
+    return [Token("word", word, text)]
+
+
+def _word_numbers(tokens: list[Token]) -> list[Token]:
+    """`two thousand`, `a dozen`, `half a dozen`, `twenty-five` as number tokens."""
+    result: list[Token] = []
+    for token in tokens:
+        word = token.text if token.kind == "word" else ""
+        before = result[-1] if result else None
+        if word in _SCALES and before is not None and before.kind == "number" and not before.unit:
+            before.value, before.text = _plain(before.value * _SCALES[word]), f"{before.text} {word}"
+        elif (
+            word in _SCALES
+            and len(result) > 1
+            and before is not None
+            and before.text == "a"
+            and result[-2].text == "half"
+        ):
+            result[-2:] = [Token("number", f"half a {word}", _SCALES[word] // 2)]
+        elif word in _SCALES or word in _WORD_NUMBERS:
+            value = _WORD_NUMBERS.get(word) or _SCALES.get(word, 0)
+            if before is not None and before.kind == "number" and before.unit == "tens" and 0 < value < 10:
+                before.value, before.unit, before.text = before.value + value, "", f"{before.text} {word}"
+            else:
+                result.append(Token("number", word, value, "tens" if 20 <= value <= 90 else "", spaced=token.spaced))
+        elif word in ("minus", "negative"):
+            result.append(token)
+        elif token.kind == "number" and before is not None and before.text in ("minus", "negative"):
+            result[-1] = Token("number", f"{before.text} {token.text}", -token.value, token.unit)
+        elif token.kind == "punct" and token.text == "-" and not token.spaced:
+            continue  # `2-epoch`, `twenty-five`
+        else:
+            result.append(token)
+    for token in result:
+        token.unit = "" if token.unit == "tens" else token.unit
+    return result
