@@ -8,7 +8,7 @@ __all__ = ["make_tiny_gemma"]
 # The format of Gemma's turns, in our own words: no system role, the assistant is called model.
 _GEMMA_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] not in ('user', 'assistant') %}{{ raise_exception('roles are user and assistant') }}{% endif %}"
+    "{% if message['role'] not in ('user', 'assistant') %}{{ raise_exception('unknown role') }}{% endif %}"
     "{{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else 'user') + '\n' }}"
     "{{ message['content'] | trim }}{{ '<end_of_turn>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
@@ -25,8 +25,11 @@ def make_tiny_gemma(folder: Path, *, hidden: int = 64, inner: int = 128, vocab: 
     import transformers
 
     folder.mkdir(parents=True, exist_ok=True)
-    words = "the quick brown fox jumps over a lazy dog while eleven wizards boil seven jars of quince jam".split()
-    lines = [" ".join(words[(start * step) % len(words)] for step in range(1, 9)) for start in range(400)]
+    names = ["fox", "dog", "wizard", "jar", "river", "lamp", "garden", "winter", "engine", "letter", "quince"]
+    lines = [
+        f"The {names[n % 11]} and the {names[(3 * n + 1) % 11]} were near a {names[(7 * n + 2) % 11]}."
+        for n in range(400)
+    ]
     lines += [f"{number} plus {number} is {2 * number}." for number in range(200)]
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
