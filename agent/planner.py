@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tunesmith.tools.base import BadRequest
+
 from .compose import compose
 from .frame import Frame
 from .plan import History, Plan, Ran
@@ -49,14 +51,23 @@ def answer_requests(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Answer requests given as JSON lines with `id` and `turns`; each answer is the last turn's plan and the `id`.
 
     Every line is an empty working folder of its own, in which the earlier turns' plans have run.
+
+    Raises:
+        BadRequest: a line is not such an object; names its number.
     """
     planner = RulesPlanner(look_at_disk=False)
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        request = json.loads(line)
+        try:
+            request = json.loads(line)
+            turns = request["turns"]
+            if not turns or not all(isinstance(turn, str) for turn in turns) or "id" not in request:
+                raise ValueError("`turns` is a list of texts, and `id` names the line")
+        except (ValueError, TypeError, KeyError) as error:
+            raise BadRequest(f'line {number} of the requests is not {{"id": ..., "turns": [...]}}: {error}') from error
         history, plan = History(), Plan("")
-        for turn in request["turns"]:
+        for turn in turns:
             plan = planner.plan(turn, history)
             history = History((*history.ran, Ran(plan, finished=len(plan.steps))))
         yield {"id": request["id"], **plan.to_json()}

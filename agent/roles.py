@@ -64,6 +64,8 @@ def governing_tool(tokens: list[Token], i: int) -> str:
         j = i + step
         while 0 <= j < len(tokens) and tokens[j].text not in _STOPS:
             token = tokens[j]
+            if step > 0 and token.text in (",", "then"):
+                break
             if token.kind == "tool":
                 return str(token.value)
             if token.kind == "choice":

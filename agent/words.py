@@ -59,10 +59,10 @@ _MASTER = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<line>\n\s*(?:[-*•]\s+|\d+[.)]\s+)?)"
     r"|`(?P<tick>[^`\n]+)`|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
     r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
-    r"|(?P<path>(?:[a-z]:\\[^\s,;]+)|[~.]{0,2}[\w@+%~.-]*(?:/[\w@+%=~.-]*)+)"
+    r"|(?P<path>(?:[a-z]:\\[^\s,;]+)|[~.]{0,2}[\w@+%~.-]*(?:/[\w@+%=~.*-]*)+)"
     rf"|(?P<file>[\w@+%~.-]*\w\.(?:{_EXTENSIONS})(?!\w))"
     rf"|(?P<model>{_MODEL})|(?P<size_only>(?<![\w.])\d+(?:\.\d+)?\s?[bm](?!\w))|{_QUANT}|{_NUMBER}"
-    r"|(?P<chunk>[^\W\d]\w*(?:[-.'’]\w+)*)|(?P<digits>\d+\w*)|(?P<punct>.)",
+    r"|(?P<chunk>[^\W\d]\w*(?:[-.'’]\w+)*)|(?P<digits>\d+\w*)|(?P<punct>[-=]>|.)",
     re.IGNORECASE | re.DOTALL,
 )
 _NO_PATHS = {"w/", "w/o", "and/or", "n/a", "i/o", "/", "//"}
@@ -73,7 +73,7 @@ _WORD_NUMBERS |= {"single": 1, "dozen": 12, "couple": 2, "fourty": 40}
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
 
 
-def tokenize(text: str, vocabulary: frozenset[str] = frozenset()) -> list[Token]:
+def tokenize(text: str, vocabulary: frozenset[str] = frozenset(), joined: frozenset[str] = frozenset()) -> list[Token]:
     """Split a request into tokens. `vocabulary` holds the words that `fine-tune` or `export/eval` may be split into.
 
     >>> [(t.kind, t.value) for t in tokenize("Llama 3.2 1B, 2e-4, 'my file.csv', Q4KM")][::2]
@@ -158,7 +158,7 @@ def _path(text: str, vocabulary: frozenset[str]) -> list[Token]:
     if bare in _NO_PATHS or not bare:
         return [Token("word", {"w/": "with", "w/o": "without"}.get(bare, bare))]
     parts = bare.split("/")
-    ours = all(part in vocabulary or re.fullmatch(r"\d+|q\d\w*|b?f\d+", part) for part in parts)
+    ours = all(part in splittable or re.fullmatch(r"\d+|q\d\w*|b?f\d+", part) for part in parts)
     if ours and local_path(bare) is None:
         tokens: list[Token] = []
         for part in parts:
@@ -244,7 +244,7 @@ def _words(text: str, vocabulary: frozenset[str]) -> list[Token]:
     if word.endswith("n't"):
         return [Token("word", "not")]
     word = re.sub(r"'(s|d|ve|re|ll|m)$", "", word).replace("'", "")
-    parts = re.split(r"[-_.]", word)
+    parts = re.split(r"[-.]", word)
     if len(parts) > 1 and word not in vocabulary and all(part in vocabulary or part.isdigit() for part in parts):
         tokens = [Token("number", p, int(p)) if p.isdigit() else Token("word", p) for p in parts]
         for token in tokens[1:]:

@@ -17,6 +17,9 @@ from .base import BadRequest, ToolFailed, require_extra
 
 __all__ = ["convert_to_gguf"]
 
+# What a converter raises over a config or tokenizer that it does not expect. An OSError keeps its meaning: the disk.
+_CONVERTER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16"}
 
 
@@ -49,16 +52,7 @@ def convert_to_gguf(model_dir: Path, target: Path, file_type: str) -> None:
         ) from error
     try:
         converter(model_dir, getattr(gguf.LlamaFileType, _FILE_TYPES[file_type]), target).write()
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _CONVERTER_ERRORS as error:
         raise ToolFailed(
             f"llama.cpp's converter for {architecture} stopped: {type(error).__name__}: {error}"
         ) from error

@@ -77,7 +77,7 @@ def write_folder(folder: Path, spool: RowSpool, chosen: Sequence[bool], card: di
     `sha256` is taken over the sha256 of each row's canonical JSON (sorted keys, no spaces, UTF-8), in order.
     """
     folder.mkdir(parents=True)
-    shards = _write_shards(folder, spool.batches(chosen))
+    shards = _write_shards(folder, spool.tables(chosen))
     picked = [index for index, keep in enumerate(chosen) if keep]
     content = hashlib.sha256()
     for index in picked:
@@ -97,22 +97,22 @@ def write_folder(folder: Path, spool: RowSpool, chosen: Sequence[bool], card: di
     return full
 
 
-def _write_shards(folder: Path, batches: Iterable[Any]) -> int:
-    """Write Arrow record batches as Parquet files of ROWS_PER_SHARD rows each; returns how many files."""
+def _write_shards(folder: Path, tables: Iterable[Any]) -> int:
+    """Write Arrow tables as Parquet files of ROWS_PER_SHARD rows each; returns how many files."""
     import pyarrow.parquet as pq
 
     count, room = 0, 0
     writer: Any = None
     try:
-        for batch in batches:
-            while batch.num_rows:
+        for table in tables:
+            while table.num_rows:
                 if room == 0:
                     if writer is not None:
                         writer.close()
-                    writer = pq.ParquetWriter(folder / f"part-{count:05d}.parquet", batch.schema, compression="zstd")
+                    writer = pq.ParquetWriter(folder / f"part-{count:05d}.parquet", table.schema, compression="zstd")
                     count, room = count + 1, ROWS_PER_SHARD
-                part, batch = batch.slice(0, room), batch.slice(room)
-                writer.write_batch(part)
+                part, table = table.slice(0, room), table.slice(room)
+                writer.write_table(part)
                 room -= part.num_rows
     finally:
         if writer is not None:

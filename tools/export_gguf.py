@@ -1,17 +1,44 @@
 """Turn a trained checkpoint or a base model into one GGUF file that llama.cpp and Ollama can load."""
 
+import errno
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from .base import OutputPath, Result, ToolInput
+from .artifacts import file_sha256, free_path, new_file, read_json, write_json
+from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note
+from .chat_template import Chat, render_chats
+from .convert_gguf import convert_to_gguf
+from .gguf_header import read_header
+from .gguf_mixture import remark_on
+from .gguf_quants import quantize_file
+from .llama_cpp import LlamaContext, LlamaModel
+from .locations import local_path
+from .model_source import ModelSource, assemble, find_model
+from .modelfile import modelfile
+from .safetensors_files import model_tensors
+from .tokenizer_check import check_tokenizer, load_tokenizer
 
 __all__ = ["ExportGgufInput", "GgufFile", "export_gguf"]
 
 Quantization = Literal[
     "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_0", "q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"
 ]
+
+_CONVERTED = ("f32", "f16", "bf16")
+"""Types that the converter writes itself; the others are quantised from f16."""
+
+
+def _ends_in_gguf(value: str | None) -> str | None:
+    if value is not None and not value.lower().endswith(".gguf"):
+        raise ValueError(f"must end in .gguf, such as `{value.rstrip('/')}.gguf`")
+    return value
 
 
 class ExportGgufInput(ToolInput):
@@ -21,15 +48,16 @@ class ExportGgufInput(ToolInput):
     quantization: Annotated[Quantization, BeforeValidator(lambda v: v.lower() if isinstance(v, str) else v)] = Field(
         default="q4_k_m", description="llama.cpp file type, such as q4_k_m or q8_0"
     )
-    output_file: OutputPath | None = Field(
+    output_file: Annotated[OutputPath | None, AfterValidator(_ends_in_gguf)] = Field(
         default=None, description="the .gguf to create; default models/<name of checkpoint_dir>-finetuned.gguf"
     )
 
     def reads(self) -> list[Path]:
-        raise NotImplementedError
+        path = local_path(self.checkpoint_dir)
+        return [path] if path else []
 
     def writes(self) -> list[Path]:
-        return [Path(self.output_file)] if self.output_file else []
+        return list(_outputs(Path(self.output_file))) if self.output_file else []
 
 
 class GgufFile(Result):
@@ -43,6 +71,199 @@ class GgufFile(Result):
     seconds: float
     sha256: str
 
+    def summary(self) -> str:
+        size = f"{self.gguf_file}: {self.bytes / 1e6:.1f} MB, {self.bits_per_weight:.2f} bits a weight"
+        return f"{size}\n{self.remark}" if self.remark else size
+
 
 def export_gguf(request: ExportGgufInput) -> GgufFile:
-    raise NotImplementedError
+    """Merge the adapter, convert to GGUF, quantise, read the file back and hold its tokens against the tokenizer's.
+
+    The file appears under its final name when all of that is done, after the Modelfile and the JSON beside it.
+
+    Raises:
+        BadRequest: `checkpoint_dir` holds no adapter and no model, or an output exists.
+        MissingExtra: a package that converts or quantises is not installed.
+        ToolFailed: no disk space, a converter stopped, or the file would read text otherwise than its tokenizer.
+    """
+    started = time.monotonic()
+    source = find_model(request.checkpoint_dir)
+    output = Path(request.output_file) if request.output_file else _default_output(source)
+    _clear_leftovers(output, request)
+    for path in _outputs(output):
+        if path.exists():
+            raise BadRequest(f"`{path}` exists already; choose another `output_file` or remove it")
+    try:
+        with _workspace(output) as workspace:
+            _check_disk(source, request.quantization, workspace)
+            return _export(source, request, output, workspace, started)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ToolFailed(f"the disk of `{output.parent}` is full; nothing was written") from error
+        raise ToolFailed(f"cannot write `{output}`: {error.strerror or error}") from error
+
+
+def _export(source: ModelSource, request: ExportGgufInput, output: Path, workspace: Path, started: float) -> GgufFile:
+    model_dir = workspace / source.name
+    changed = assemble(source, model_dir, link=True)
+    if source.adapter:
+        note(f"merged the adapter into {changed} tensors of {source.base_model}")
+    with new_file(output) as partial:
+        remark = None
+        if request.quantization in _CONVERTED:
+            convert_to_gguf(model_dir, partial, request.quantization)
+        else:
+            convert_to_gguf(model_dir, workspace / "f16.gguf", "f16")
+            remark = remark_on(
+                quantize_file(workspace / "f16.gguf", partial, request.quantization), request.quantization
+            )
+            (workspace / "f16.gguf").unlink()
+        text = _checked(partial, model_dir, output.name, source.dataset)
+        header = read_header(partial)
+        beside = _outputs(output)
+        sha256 = file_sha256(partial)
+        with new_file(beside.modelfile) as modelfile_partial:
+            modelfile_partial.write_text(text, encoding="utf-8")
+        write_json(
+            beside.json,
+            {
+                "run": source.run,
+                "base_model": source.base_model,
+                "dataset": source.dataset,
+                "heldout": source.heldout(),
+                "quantization": request.quantization,
+                "checkpoint_dir": request.checkpoint_dir,
+                "sha256": sha256,
+            },
+        )
+        result = GgufFile(
+            gguf_file=str(output),
+            quantization=request.quantization,
+            bytes=partial.stat().st_size,
+            bits_per_weight=header.bits_per_weight(),
+            tensor_types=header.type_counts(),
+            modelfile=str(beside.modelfile),
+            remark=remark,
+            seconds=round(time.monotonic() - started, 2),
+            sha256=sha256,
+        )
+    return result
+
+
+def _checked(gguf: Path, model_dir: Path, name: str, dataset: str | None) -> str:
+    """Load the file in llama.cpp, compute one token, compare tokenizers; returns the text of its Modelfile."""
+    tokenizer = load_tokenizer(model_dir)
+    with LlamaModel(gguf) as model:
+        with LlamaContext(model, n_ctx=256) as context:
+            import numpy as np
+
+            first = model.tokenize("The", add_special=True) or [0]
+            logits = context.decode(first, range(len(first)), [0] * len(first), [True] * len(first))
+            if not np.isfinite(logits).all():
+                raise ToolFailed("llama.cpp computes infinite logits with the exported file: its weights are damaged")
+        check_tokenizer(model, tokenizer, _rendered_samples(model))
+        return modelfile(name, model, model_dir, dataset)
+
+
+def _rendered_samples(model: LlamaModel) -> list[str]:
+    """Conversations as the file's own chat template writes them, for the comparison of tokens."""
+    if not model.chat_template:
+        return []
+    user, answer = {"role": "user", "content": "Hi, what's 2 + 2?"}, {"role": "assistant", "content": "4.\n\n  Bye!"}
+    chats = [
+        Chat([user], add_generation_prompt=True),
+        Chat([user, answer]),
+        Chat([user, answer, {"role": "user", "content": "  Größe — 大小 😀?\n"}], add_generation_prompt=True),
+    ]
+    system = [Chat([{"role": "system", "content": "Be brief."}, user], add_generation_prompt=True)]
+    words = [
+        "" if token is None else model.token_bytes(token).decode(errors="replace") for token in (model.bos, model.eos)
+    ]
+    texts = render_chats(model.chat_template, chats, bos_token=words[0], eos_token=words[1])
+    try:
+        return texts + render_chats(model.chat_template, system, bos_token=words[0], eos_token=words[1])
+    except ToolFailed:  # a template without a system role may refuse it
+        return texts
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """The three files of one export; iterating gives the order in which they appear."""
+
+    modelfile: Path
+    json: Path
+    gguf: Path
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter((self.gguf, self.modelfile, self.json))
+
+
+def _outputs(output: Path) -> _Outputs:
+    return _Outputs(output.with_name(f"{output.stem}.Modelfile"), output.with_name(f"{output.stem}.json"), output)
+
+
+def _default_output(source: ModelSource) -> Path:
+    return free_path(Path("models") / f"{source.name}{'-finetuned' if source.tuned else ''}.gguf")
+
+
+def _clear_leftovers(output: Path, request: ExportGgufInput) -> None:
+    """Remove what a killed export of this very request left beside a GGUF that never appeared."""
+    beside = _outputs(output)
+    output.with_name(output.name + ".partial").unlink(missing_ok=True)
+    beside.modelfile.with_name(beside.modelfile.name + ".partial").unlink(missing_ok=True)
+    shutil.rmtree(_workspace_of(output), ignore_errors=True)
+    if output.exists() or not beside.modelfile.exists():
+        return
+    named: Any = None
+    if beside.json.exists():
+        try:
+            named = read_json(beside.json)
+        except (OSError, ValueError):
+            return
+        if not isinstance(named, dict) or (named.get("checkpoint_dir"), named.get("quantization")) != (
+            request.checkpoint_dir,
+            request.quantization,
+        ):
+            return
+    if beside.modelfile.read_bytes().startswith(f"FROM ./{output.name}\n".encode()):
+        beside.modelfile.unlink()
+        beside.json.unlink(missing_ok=True)
+
+
+def _workspace_of(output: Path) -> Path:
+    return output.with_name(f".{output.name}.work.partial")
+
+
+@contextmanager
+def _workspace(output: Path) -> Iterator[Path]:
+    """A folder on the output's disk for the merged model and the 16-bit file; removed at the end, and the output's
+    folder too where it is new and stays empty."""
+    missing = [folder for folder in (output.parent, *output.parent.parents) if not folder.exists()]
+    folder = _workspace_of(output)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in missing:
+            if not any(parent.iterdir()):
+                parent.rmdir()
+
+
+def _check_disk(source: ModelSource, quantization: str, workspace: Path) -> None:
+    """Refuse at once where the disk cannot hold what the export writes at the same time."""
+    tensors = model_tensors(source.model).values()
+    stored = sum(tensor.bytes for tensor in tensors)
+    weights = sum(tensor.bytes // {"F32": 4}.get(tensor.dtype, 2) for tensor in tensors)
+    merged = stored if source.adapter else 0
+    # A quantised file is at most q8_0, 8.5 bits a weight, and stands beside the f16 file that it is made from.
+    written = {"f32": 4 * weights, "f16": 2 * weights, "bf16": 2 * weights}.get(
+        quantization, 2 * weights + weights * 17 // 16
+    )
+    needed = merged + written + 64 * 2**20  # vocabulary and metadata
+    free = shutil.disk_usage(workspace).free
+    if free < needed:
+        raise ToolFailed(
+            f"exporting `{source.name}` as {quantization} takes {needed / 1e9:.2f} GB in `{workspace.parent}`, and "
+            f"{free / 1e9:.2f} GB are free; make room or name an `output_file` on another disk"
+        )

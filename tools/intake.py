@@ -39,22 +39,26 @@ class Intake:
             BadRequest: broken rows where none are allowed, columns of no known shape, or no usable row.
         """
         spool: RowSpool | None = None
-        for raw in islice(rows, limit):
-            try:
-                stored = self._convert(raw)
-                if spool is None:
-                    assert self.shape is not None
-                    spool = RowSpool(path, self.shape.kind, self._count_tokens)
-                spool.add(stored, key_of(prompt_text(stored)))
-            except (RowError, UnicodeEncodeError) as error:
-                reason = "a text holds half a surrogate pair" if isinstance(error, UnicodeEncodeError) else str(error)
-                self._drop(raw.place, reason)
-                continue
-            self._show(raw, stored)
+        try:
+            for raw in islice(rows, limit):
+                try:
+                    stored = self._convert(raw)
+                    key = key_of(prompt_text(stored))
+                    if spool is None:
+                        assert self.shape is not None
+                        spool = RowSpool(path, self.shape.kind, self._count_tokens)
+                    spool.add(stored, key)
+                except RowError as error:
+                    self._drop(raw.place, str(error))
+                except UnicodeEncodeError:
+                    self._drop(raw.place, "a text holds half a surrogate pair")
+                else:
+                    self._show(raw, stored)
+        finally:
+            if spool is not None:
+                spool.close()
         if self._problems and (self._stop_at_bad_rows or spool is None):
             raise self._refusal()
-        if spool is not None:
-            spool.close()
         return spool
 
     def _convert(self, raw: RawRow) -> dict[str, Any]:

@@ -24,8 +24,8 @@ def read_jsonl(path: Path, name: str) -> Iterator[RawRow]:
     for number, line in lines_of(path):
         place = f"`{name}` line {number}"
         try:
-            text = decode(line)
-            if not text.strip():
+            text = decode(line).rstrip()
+            if not text:
                 continue
             value = json.loads(text)
         except json.JSONDecodeError as error:

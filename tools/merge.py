@@ -91,7 +91,7 @@ def _merge_one(pair: _Pair, file: Path) -> bool:
         raise ToolFailed(f"merging makes `{pair.base.name}` infinite or not a number: the adapter is damaged")
     with file.open("r+b") as stream:
         stream.seek(pair.base.offset)
-        stream.write(merged)
+        stream.write(merged.tobytes())
     return not np.array_equal(merged, from_float32(before, dtype))
 
 

@@ -15,21 +15,19 @@ __all__ = ["RowSpool", "TokenCounter", "texts_of"]
 TokenCounter = Callable[[list[str]], int]
 """Tokens that some texts have together."""
 
-_BATCH = 1000
+_TABLE_ROWS = 10_000
+_TABLE_BYTES = 32_000_000
 _MESSAGE_FIELDS = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
 class RowSpool:
     """Stored rows on their way into folders: the rows wait in a file, only a few numbers of each in memory.
 
-    In memory are about 120 bytes a row. Exact duplicates are counted and dropped; a row's place is the one where it
+    In memory are about 150 bytes a row. Exact duplicates are counted and dropped; a row's place is the one where it
     stood first.
     """
 
     def __init__(self, path: Path, kind: Kind, count_tokens: TokenCounter | None = None) -> None:
-        require_extra("train", "pyarrow")
-        import pyarrow as pa
-
         self.kind = kind
         self.duplicates = 0
         self.digests: list[bytes] = []
@@ -38,10 +36,8 @@ class RowSpool:
         self.tokens = array("Q")
         self._count_tokens = count_tokens
         self._seen: set[bytes] = set()
-        self._waiting: list[dict[str, Any]] = []
         self._path = path
-        self._schema = _schema(kind)
-        self._writer = pa.ipc.new_stream(str(path), self._schema)
+        self._stream = path.open("wb")
 
     def add(self, row: dict[str, Any], key: int) -> bool:
         """Take a row in; False if the very same row is there already.
@@ -61,37 +57,46 @@ class RowSpool:
         self.characters.append(sum(map(len, texts)))
         if self._count_tokens is not None:
             self.tokens.append(self._count_tokens(texts))
-        self._waiting.append(row)
-        if len(self._waiting) >= _BATCH:
-            self._flush()
+        self._stream.write(content + b"\n")
         return True
 
     def __len__(self) -> int:
         return len(self.digests)
 
-    def _flush(self) -> None:
-        import pyarrow as pa
-
-        if self._waiting:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._waiting, schema=self._schema))
-            self._waiting = []
-
     def close(self) -> None:
         """Put everything on disk; afterwards the rows can be read."""
-        self._flush()
-        self._writer.close()
+        self._stream.close()
 
-    def batches(self, chosen: Sequence[bool]) -> Iterator[Any]:
-        """Arrow record batches of the rows whose flag in `chosen` is true, in order."""
+    def tables(self, chosen: Sequence[bool]) -> Iterator[Any]:
+        """Arrow tables of the rows whose flag in `chosen` is true, in order."""
+        lines: list[bytes] = []
+        size = 0
+        with self._path.open("rb") as stream:
+            for line, keep in zip(stream, chosen, strict=True):
+                if keep:
+                    lines.append(line)
+                    size += len(line)
+                if size >= _TABLE_BYTES or len(lines) >= _TABLE_ROWS:
+                    yield self._table(lines)
+                    lines, size = [], 0
+        if lines:
+            yield self._table(lines)
+
+    def _table(self, lines: list[bytes]) -> Any:
+        # Arrow's own JSON reader, because making a table from Python objects imports pandas, which takes longer than
+        # all the rest for a small data set.
+        require_extra("train", "pyarrow")
         import pyarrow as pa
+        from pyarrow import json as arrow_json
 
-        start = 0
-        with pa.memory_map(str(self._path)) as source, pa.ipc.open_stream(source) as reader:
-            for batch in reader:
-                part = batch.filter(pa.array(chosen[start : start + batch.num_rows], pa.bool_()))
-                start += batch.num_rows
-                if part.num_rows:
-                    yield part
+        content = b"".join(lines)
+        return arrow_json.read_json(
+            pa.BufferReader(content),
+            read_options=arrow_json.ReadOptions(block_size=len(content) + 1, use_threads=False),
+            parse_options=arrow_json.ParseOptions(
+                explicit_schema=_schema(self.kind), unexpected_field_behavior="error", newlines_in_values=False
+            ),
+        )
 
 
 def texts_of(row: dict[str, Any]) -> list[str]:
