@@ -136,7 +136,7 @@ def _export(source: ModelSource, request: ExportGgufInput, output: Path, workspa
                 "sha256": sha256,
             },
         )
-        result = GgufFile(
+        return GgufFile(
             gguf_file=str(output),
             quantization=request.quantization,
             bytes=partial.stat().st_size,
@@ -147,7 +147,6 @@ def _export(source: ModelSource, request: ExportGgufInput, output: Path, workspa
             seconds=round(time.monotonic() - started, 2),
             sha256=sha256,
         )
-    return result
 
 
 def _checked(gguf: Path, model_dir: Path, name: str, dataset: str | None) -> str:
