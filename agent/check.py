@@ -4,6 +4,7 @@ Planning never fails on these; only running is refused. Each problem is one sent
 """
 
 import functools
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -114,7 +115,11 @@ def _memory(step: Step) -> list[str]:
     per_weight = _FULL_TRAINING_BYTES if full else _BYTES_PER_WEIGHT[str(step.args.get("quant", "16bit"))]
     need = entry.parameters * per_weight
     gpu = gpu_memory_bytes()
-    have, where = (gpu, "GPU memory") if gpu else (psutil.virtual_memory().total, "memory, without a GPU")
+    have, where = (
+        (gpu, "GPU memory")
+        if gpu
+        else (os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "memory, without a GPU")
+    )
     if need <= have:
         return []
     advice = "use a smaller model" if step.args.get("quant") == "4bit" else "load it in 4bit or use a smaller model"
