@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import psutil
 from tunesmith.tools.artifacts import is_complete
 from tunesmith.tools.base import BadRequest
 from tunesmith.tools.catalogue import find_base_model
