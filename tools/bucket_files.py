@@ -37,10 +37,12 @@ class Bucket:
         with self._as_sentences():
             if self._store.isfile(self._root):
                 return []
-            found = self._store.find(self._root)
+            # A store may list by the text of the prefix: `rows-old/a` for `rows` too.
+            inside = self._root.rstrip("/") + "/"
+            found = [path for path in self._store.find(self._root) if path.startswith(inside)]
         if not found:
             raise BadRequest(f"`{self.address}` holds nothing; check the address")
-        return [path[len(self._root) :].lstrip("/") for path in found]
+        return [path[len(inside) :] for path in found]
 
     def download(self, name: str, target: Path) -> None:
         """Fetch the object `name` below the address ("" is the address itself)."""

@@ -70,7 +70,12 @@ def clean_messages(value: Any, name: str) -> list[Message]:
     [{'role': 'user', 'content': 'Hi'}]
     """
     if isinstance(value, dict):
-        value = [value]
+        # `datasets` gives some lists of objects as one object of lists.
+        columns = [column for column in value.values() if isinstance(column, list)]
+        transposed = len(columns) == len(value) > 0 and len(set(map(len, columns))) == 1
+        value = (
+            [dict(zip(value, items, strict=True)) for items in zip(*columns, strict=True)] if transposed else [value]
+        )
     if not isinstance(value, list) or not value:
         raise RowError(f"`{name}` must be a list of messages" + (", it is empty" if value == [] else ""))
     messages = []

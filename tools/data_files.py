@@ -9,7 +9,7 @@ from .artifacts import METADATA, read_json
 from .base import BadRequest, note
 from .row_files import EXTENSIONS
 
-__all__ = ["HELDOUT_SPLITS", "choose_splits", "data_files_among", "find_data_files", "split_of"]
+__all__ = ["HELDOUT_SPLITS", "choose_splits", "data_files_among", "find_data_files", "remark_on_only_split", "split_of"]
 
 HELDOUT_SPLITS = ("validation", "test")
 """Splits that a source holds out itself, the preferred one first."""
@@ -93,12 +93,17 @@ def choose_splits(names: list[str], split: str, source: str) -> tuple[list[str],
     splits: dict[str, list[str]] = {}
     for name in names:
         splits.setdefault(split_of(name) or "train", []).append(name)
-    if set(splits) == {"train"}:
-        if split_of(split) not in ("train", None) or (split != "train" and any(split_of(name) for name in names)):
-            note(f"`{source}` has one split; its rows are prepared under the name `{split}`")
-        return splits["train"], []
+    if not any(split_of(name) for name in names):
+        remark_on_only_split(split, source)
+        return names, []
     asked = split if split in splits else split_of(split) or split
     if asked not in splits:
         raise BadRequest(f"`{source}` has no split `{split}`; it has {', '.join(f'`{name}`' for name in splits)}")
     own = next((name for name in HELDOUT_SPLITS if name in splits and name != asked), None)
     return splits[asked], splits[own] if own else []
+
+
+def remark_on_only_split(split: str, source: str) -> None:
+    """Tell that a split was asked for by name where there is only one without a name."""
+    if split != "train":
+        note(f"`{source}` has no named splits; all its rows are prepared under the name `{split}`")

@@ -137,6 +137,7 @@ def _readme(card: dict[str, Any]) -> str:
     """The card for people."""
     facts = {
         "rows": f"{card['rows']:,}",
+        **({"held-out rows": f"{card['heldout_rows']:,}"} if "heldout_rows" in card else {}),
         "stored as": {"messages": "conversations", "preference": "preference pairs", "text": "raw text"}[card["kind"]],
         "shape of the source": card["shape"],
         "source": card["source"],

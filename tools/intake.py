@@ -16,6 +16,7 @@ __all__ = ["Intake"]
 
 _PROBLEMS_SHOWN = 5
 _SAMPLES = 3
+_ROWS_PER_REPORT = 2000
 _SAMPLE_CHARACTERS = 400
 
 
@@ -40,7 +41,9 @@ class Intake:
         """
         spool: RowSpool | None = None
         try:
-            for raw in islice(rows, limit):
+            for number, raw in enumerate(islice(rows, limit), 1):
+                if number % _ROWS_PER_REPORT == 0:
+                    emit("step", done=number, total=limit, unit="rows")
                 try:
                     stored = self._convert(raw)
                     key = key_of(prompt_text(stored))

@@ -2,7 +2,7 @@
 
 import errno
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -12,7 +12,7 @@ from .dataset_folder import write_folder
 from .dataset_outputs import only_one, publish, refuse_taken, remove
 from .heldout import MAX_HELDOUT, draw, heldout_size
 from .intake import Intake
-from .locations import local_path
+from .locations import local_path, scheme_of
 from .row_spool import RowSpool, TokenCounter
 from .sources import Ask, open_source
 
@@ -94,26 +94,34 @@ def prepare_dataset(request: PrepareDatasetInput) -> PreparedDataset:
         MissingExtra: the library for the source's scheme is not installed.
         ToolFailed: the disk is full.
     """
-    refuse_taken(request.writes(), request.model_dump())
-    with only_one(Path(request.output_dir)):
-        partials = [path.with_name(path.name + ".partial") for path in request.writes()]
-        scratch = Path(request.output_dir) / f"{request.split}.scratch.partial"
-        try:
-            for leftover in (*partials, scratch):
-                remove(leftover)
-            scratch.mkdir()
-            return _prepare(request, scratch, partials)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ToolFailed(
-                    f"the disk of `{request.output_dir}` is full; free some space and run it again"
-                ) from error
-            if isinstance(error, PermissionError):
-                raise BadRequest(f"`{error.filename}` may not be written; choose another output_dir") from error
-            raise
-        finally:
-            for leftover in (*partials, scratch):
-                remove(leftover)
+    refuse_taken(request.writes(), _recorded(request))
+    output_dir = Path(request.output_dir)
+    partials = [path.with_name(path.name + ".partial") for path in request.writes()]
+    scratch = output_dir / f"{request.split}.scratch.partial"
+    try:
+        with only_one(output_dir):
+            try:
+                for leftover in (*partials, scratch):
+                    remove(leftover)
+                scratch.mkdir()
+                return _prepare(request, scratch, partials)
+            finally:
+                for leftover in (*partials, scratch):
+                    remove(leftover)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ToolFailed(f"the disk of `{output_dir}` is full; free some space and run it again") from error
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
+            raise BadRequest(f"`{output_dir}` can't be written to ({error.strerror}); choose another") from error
+        raise
+
+
+def _recorded(request: PrepareDatasetInput) -> dict[str, Any]:
+    """The arguments as they go to disk: what follows the path of an address may be a key to it."""
+    arguments = request.model_dump()
+    if scheme_of(request.source):
+        arguments["source"] = request.source.split("?", 1)[0]
+    return arguments
 
 
 def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) -> PreparedDataset:
@@ -149,7 +157,7 @@ def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) 
         "shape": intake.shape.name,
         "duplicates": rows.duplicates,
         "skipped": intake.skipped,
-        "arguments": request.model_dump(),
+        "arguments": _recorded(request),
     }
     train_card = {
         **card,
@@ -158,9 +166,9 @@ def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) 
         if keys
         else "Prepared by Tunesmith for training. There are no held-out rows.",
         "heldout": f"../{HELDOUT}" if keys else None,
+        "heldout_rows": sum(key in keys for key in apart.keys),
     }
     written = write_folder(partials[0], rows, kept, train_card)
-    heldout_rows = 0
     if keys:
         heldout_card = {
             **card,
@@ -170,13 +178,13 @@ def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) 
             "duplicates": apart.duplicates,
             "dataset": f"../{request.split}",
         }
-        heldout_rows = write_folder(partials[1], apart, [key in keys for key in apart.keys], heldout_card)["rows"]
+        write_folder(partials[1], apart, [key in keys for key in apart.keys], heldout_card)
     publish(partials, request.writes(), request.source)
     return PreparedDataset(
         dataset=str(dataset),
         heldout=str(heldout) if keys else None,
         rows=written["rows"],
-        heldout_rows=heldout_rows,
+        heldout_rows=written["heldout_rows"],
         shape=intake.shape.name,
         duplicates=rows.duplicates + (own.duplicates if own is not None else 0),
         skipped=intake.skipped,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from .base import BadRequest
 from .bucket_files import Bucket
 from .catalogue import DATASETS
-from .data_files import choose_splits, data_files_among, find_data_files
+from .data_files import choose_splits, data_files_among, find_data_files, remark_on_only_split
 from .hub_rows import download_file, look_up, open_splits
 from .locations import local_path, scheme_of
 from .raw_rows import RawRow
@@ -75,9 +75,19 @@ def _local(ask: Ask, path: Path) -> Source:
         raise BadRequest(f"`{ask.source}` does not exist; pass a data file or a folder that does")
     if not path.is_dir():
         check_extension(ask.source)
-        return Source(ask.source, read_file(path, ask.source), None)
+        return _one_file(ask, ask.source, lambda: path)
     names = find_data_files(path, without=ask.outputs)
     return _files(ask, names, lambda name: path / name)
+
+
+def _one_file(ask: Ask, name: str, fetch: Callable[[], Path]) -> Source:
+    """One data file, which is fetched when the first row is due."""
+    remark_on_only_split(ask.split, name)
+
+    def rows() -> Iterator[RawRow]:
+        yield from read_file(fetch(), name)
+
+    return Source(name, rows(), None)
 
 
 def _files(ask: Ask, names: list[str], fetch: Callable[[str], Path]) -> Source:
@@ -122,7 +132,7 @@ def _web(ask: Ask) -> Source:
         download(ask.source, target, allow_private_hosts=ask.allow_private_hosts)
         return target
 
-    return Source(shown, _rows_of(fetch, shown), None)
+    return _one_file(ask, shown, fetch)
 
 
 def _bucket(ask: Ask) -> Source:
@@ -138,12 +148,7 @@ def _bucket(ask: Ask) -> Source:
     if names:
         return _files(ask, data_files_among(names), fetch)
     check_extension(ask.source)
-    return Source(ask.source, _rows_of(lambda: fetch(""), ask.source), None)
-
-
-def _rows_of(fetch: Callable[[], Path], name: str) -> Iterator[RawRow]:
-    """Rows of one file that is fetched when the first of them is asked for."""
-    yield from read_file(fetch(), name)
+    return _one_file(ask, ask.source, lambda: fetch(""))
 
 
 SCHEMES: dict[str, Callable[[Ask], Source]] = {

@@ -24,8 +24,7 @@ _MAX_REDIRECTS = 5
 _ANSWER_SECONDS = 30.0
 _TOTAL_SECONDS = 30 * 60.0
 _CHUNK = 1 << 18
-# NAT64 (RFC 6052) and IPv4-compatible (RFC 4291) addresses carry an IPv4 address in their last 32 bits.
-_CARRIERS = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 
 
 def is_public(address: str) -> bool:
@@ -36,12 +35,10 @@ def is_public(address: str) -> bool:
     """
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
-        carried = [ip.sixtofour, *(ip.teredo or ())]
-        if any(ip in network for network in _CARRIERS):
-            carried.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-        if ip.is_site_local or not all(is_public(str(inner)) for inner in carried if inner is not None):
+        if ip.ipv4_mapped is not None or ip in _NAT64:
+            return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        carried = [inner for inner in (ip.sixtofour, *(ip.teredo or ())) if inner is not None]
+        if ip.is_site_local or not all(is_public(str(inner)) for inner in carried):
             return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
@@ -119,16 +116,16 @@ def _fetch(url: str, target: Path, deadline: float, *, allow_private_hosts: bool
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("GET", path, headers={"User-Agent": "tunesmith", "Accept-Encoding": "identity"})
-        response = connection.getresponse()
-        if response.status in (301, 302, 303, 307, 308):
-            if location := response.headers.get("Location"):
-                return location
-            raise ToolFailed(f"`{url}` redirects to nowhere")
-        if response.status != http.client.OK:
-            raise BadRequest(f"`{url}` answers {response.status} {response.reason}; check the address")
-        if response.headers.get_content_type() == "text/html":
-            raise BadRequest(f"`{url}` answers with a web page, not with data; pass the address of the file itself")
-        _receive(response, target, url, deadline)
+        with connection.getresponse() as response:
+            if response.status in (301, 302, 303, 307, 308):
+                if location := response.headers.get("Location"):
+                    return location
+                raise ToolFailed(f"`{url}` redirects to nowhere")
+            if response.status != http.client.OK:
+                raise BadRequest(f"`{url}` answers {response.status} {response.reason}; check the address")
+            if response.headers.get_content_type() == "text/html":
+                raise BadRequest(f"`{url}` answers with a web page, not with data; pass the address of the file itself")
+            _receive(response, target, url, deadline)
     except ssl.SSLCertVerificationError as error:
         raise BadRequest(f"the certificate of `{host}` is not trusted: {error.verify_message}") from error
     except (OSError, http.client.HTTPException) as error:

@@ -137,6 +137,8 @@ def test_an_output_that_holds_something_else_is_left_alone(workdir: Path) -> Non
     assert names_in(workdir / "out") == ["train", "train/precious.txt"]
     with pytest.raises(BadRequest, match=r"`rows\.jsonl` is a file"):
         prepare("rows.jsonl", output_dir="rows.jsonl")
+    with pytest.raises(BadRequest, match=r"`rows\.jsonl/deep/out` can't be written to"):
+        prepare("rows.jsonl", output_dir="rows.jsonl/deep/out")
 
 
 def test_a_prepared_dataset_of_other_rows_is_left_alone(workdir: Path) -> None:

@@ -41,6 +41,7 @@ def convert(row: dict[str, Any]) -> dict[str, Any]:
                 ]
             },
         ),
+        ("sharegpt", {"conversations": {"from": ["human", "gpt"], "value": ["Where is my lamp?", "On its way."]}}),
         ("sharegpt", {"conversation": [USER, ASSISTANT, {"role": "user", "content": "Thanks, bye"}]}),
     ],
 )
