@@ -82,6 +82,7 @@ def read_amounts(tokens: list[Token]) -> Amounts:
                 sides = (_from_left, _from_right) if unit else (_from_right, _from_left)
                 _ = sides[0](tokens, i, found) or sides[1](tokens, i, found)
     _shares(tokens, found)
+    _shared(tokens, labels, found)
     for i in labels:
         if not tokens[i].used and found.unclear is None and (verb := _compared(tokens, i)):
             found.unclear = (tokens[i].value, verb)
@@ -168,19 +169,21 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
         if word in _FACTORS and words and not tokens[j].used:
             tokens[j].used = True
             factor = _FACTORS[word]
+            if tokens[i].value[0].endswith("heldout_fraction"):
+                return _bind(tokens, i, found, [factor])
             if factor < 1 and "by" in words:
                 factor = 1 - factor if _direction(tokens, i) < 0 else 1 + factor
             return _bind(tokens, i, found, [{"times": factor}])
         if tokens[j].kind == "label" and tokens[j].unit and _number(tokens, j + 1) is None:
             break
-        if word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "->", "→", ">", "-", "~", "≈"}:
+        if word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "→", ">", "-", "~", "≈"}:
             break
         words.append(word)
         j += 1
     number = _number(tokens, j)
     if number is None:
         return False
-    if tokens[j - 1].text == "from" and _text(tokens, j + 1) in ("to", "->", "→") and _number(tokens, j + 2):
+    if tokens[j - 1].text == "from" and _text(tokens, j + 1) in ("to", "→") and _number(tokens, j + 2):
         number.used = True
         return _take(tokens, i, j + 2, found)
     if not words and tokens[i].unit and _labels_next(tokens, j):
@@ -210,8 +213,15 @@ def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
         if _text(tokens, i - 1) in ("a", "an", "one") and tokens[i].text in ("epoch", "pass"):
             return _bind(tokens, i, found, [1])
         return False
+    if _text(tokens, j - 1) in ("every", "each"):  # `save every 10 steps` is no limit
+        tokens[i].used = True
+        return True
     first = j
-    while _number(tokens, first - 2) and _text(tokens, first - 1) in (",", "and", "or", "/", "&", "to"):
+    while (
+        (earlier := _number(tokens, first - 2))
+        and _text(tokens, first - 1) in (",", "and", "or", "/", "&", "to")
+        and isinstance(earlier.value, int) == isinstance(number.value, int)
+    ):
         first -= 2
     if _number(tokens, first - 1) and not tokens[first].spaced:
         found.unclear = (tokens[i].value, f"{tokens[first - 1].text} or {number.text}")
@@ -265,6 +275,15 @@ def _scaled(number: Token, label: Token) -> Any:
     return number.value / 100 if number.unit == "%" else number.value
 
 
+def _shared(tokens: list[Token], labels: list[int], found: Amounts) -> None:
+    """`set the rank and alpha to 32`: a label without a number takes that of the next."""
+    for i in labels:
+        k = i + 2 + (_text(tokens, i + 2) == "the")
+        values = next((values for _, values, position in found.values if position == k and k in labels), None)
+        if not tokens[i].used and not tokens[i].unit and values and _text(tokens, i + 1) in ("and", "&", "/"):
+            _bind(tokens, i, found, list(values))
+
+
 def _splits(tokens: list[Token], found: Amounts) -> None:
     """`80/20 split`: the smaller share is held out."""
     for j in range(len(tokens) - 2):
@@ -302,12 +321,9 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
         if kept:
             token.used = True
             for k in kept:
-                if (
-                    tokens[k].value in ("heldout", "run_eval")
-                    and k < j + 5
-                    and not any(_text(tokens, m) in (",", ".", ";", "and", "then") for m in range(min(j, k), max(j, k)))
-                ):
-                    tokens[k].used = True
+                between = {_text(tokens, m) for m in range(min(j, k), max(j, k))}
+                if tokens[k].value in ("heldout", "run_eval") and k < j + 5 and not between & {",", ".", ";", "and", "then"}:
+                    tokens[k].kind, tokens[k].used = "filler", True
             found.values.append((("prepare_dataset.heldout_fraction",), [share], j))
 
 

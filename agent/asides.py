@@ -5,7 +5,7 @@ from typing import Any
 from tunesmith.tools.catalogue import BASE_MODELS, DATASETS, QUANTIZATIONS
 from tunesmith.tools.registry import TOOLS
 
-from .lexicon import field_types
+from .lexicon import NUMERIC, field_types
 from .plan import History
 from .words import Token
 
@@ -16,7 +16,7 @@ HELP = (
     "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, export q4_k_m and evaluate it"
 )
 _GREETINGS = {"hi", "hello", "hey", "hallo", "moin", "greetings", "morning", "yo", "hiya"}
-_THANKS = {"thanks", "thank", "thx", "ty", "cheers", "great", "nice", "cool", "perfect", "awesome", "bye", "goodbye"}
+_THANKS = {"thanks", "thank", "thx", "ty", "cheers", "great", "nice", "cool", "perfect", "awesome", "bye", "goodbye", "good", "fine", "okay", "ok", "super"}
 _CANCEL = {"cancel", "nevermind", "abort", "stop", "never"}
 _QUESTIONS = {
     "what",
@@ -197,8 +197,10 @@ def _about_tools(tokens: list[Token], seen: set[str], history: History) -> str |
         return "Evaluation sets: heldout, any lm-eval task such as hellaswag or mmlu, a folder of lm-eval tasks, or a .jsonl file"
     if "tools" in seen:
         return f"Tools: {', '.join(TOOLS)}"
+    if seen & {"loss", "result", "results", "score"} and seen & {"last", "run", "final", "previous"}:
+        return "`tunesmith runs` lists what ran, `tunesmith show ID` tells its results"
     for key in keys:
-        if "." not in key:
+        if key not in NUMERIC and not key.endswith((".method", ".quant", ".target_modules")):
             continue
         tool, name = key.split(".")
         field = TOOLS[tool].input.model_fields[name]

@@ -18,7 +18,7 @@ from .frame import Frame
 from .lexicon import NUMERIC
 from .pipeline import INPUT, ORDER, OUTPUT, Ask, Draft, build, edit, from_plan, produced
 from .plan import History, Origin, Plan, Step
-from .questions import unknown_model, unknown_quantization
+from .questions import missing, unknown_model, unknown_quantization
 
 __all__ = ["compose"]
 
@@ -35,10 +35,10 @@ def compose(frame: Frame, history: History, request: str, on_disk: Callable[[str
     try:
         if frame.reply is not None:
             raise Ask(frame.reply, frame.about)
-        _withdrawn(frame)
         drafts = _drafts(frame, history)
         if not drafts:
-            raise Ask(HELP)
+            raise Ask(_nothing_left(frame, history))
+        _offered([draft.tool for draft in drafts])
         steps = _Settler(history, on_disk, again=frame.intent == "repeat").settle(drafts)
     except Ask as question:
         pending = {"frame": replace(frame, reply=None, about=None).to_json(), "about": question.about}
@@ -61,10 +61,19 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?")) else text + "."
 
 
-def _withdrawn(frame: Frame) -> None:
-    gone = [tool for tool in frame.want if tool not in contract.load().tools]
-    if gone:
-        raise Ask(f"`{gone[0]}` is not in the contract; tools are {', '.join(contract.load().tools)}", refuse=True)
+def _offered(tools: list[str]) -> None:
+    """A tool whose row was taken out of the contract is not planned."""
+    offered = contract.load().tools
+    for tool in tools:
+        if tool not in offered:
+            raise Ask(f"`{tool}` is not offered here; tools are {', '.join(offered)}", refuse=True)
+
+
+def _nothing_left(frame: Frame, history: History) -> str:
+    if frame.intent == "change" and history.last is not None:
+        return "That leaves nothing to run; say what to train, export or evaluate"
+    named = [str(value) for values in frame.values.values() for value in values if isinstance(value, str)]
+    return f"What shall I do with {' and '.join(f'`{name}`' for name in named)}? Prepare, train, export or evaluate" if named else HELP
 
 
 def _drafts(frame: Frame, history: History) -> list[Draft]:
@@ -149,6 +158,10 @@ class _Settler:
                 origin[name] = step.origin.get(OUTPUT[step.tool], "default")
             elif not field.is_required() and field.default is not None:
                 args[name] = list(field.default) if isinstance(field.default, tuple) else field.default
+        for name, field in TOOLS[tool].input.model_fields.items():
+            if field.is_required() and name not in args:
+                key = "prepare_dataset.source" if name == "dataset" else f"{tool}.{name}"
+                raise Ask(missing(key.replace("export_safetensors", "export_gguf")), key)
         for name in ("base_model", "checkpoint_dir", "tokenizer"):
             if name in args:
                 args[name] = _model_name(f"{tool}.{name}", str(args[name]))
@@ -160,8 +173,10 @@ class _Settler:
             raise Ask(unknown_quantization(str(args["quantization"])), "export_gguf.quantization", refuse=True)
         if tool == "finetune_unsloth" and "learning_rate" not in args:
             args["learning_rate"] = learning_rate_for(str(args["base_model"]), str(args["method"]))
-        for name, change in draft.changes.items():
-            if name not in args:
+        for name, change in sorted(draft.changes.items(), key=lambda item: item[0] != "lora_r"):
+            if name == "lora_alpha":
+                args.setdefault(name, args["lora_r"])
+            if not isinstance(args.get(name), int | float) or isinstance(args[name], bool):
                 key = f"{tool}.{name}"
                 raise Ask(f"`{name}` has no value yet that could change; say {wanted_range(key)}", key)
             args[name], origin[name] = _changed_value(args[name], change), "you"

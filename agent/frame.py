@@ -20,6 +20,7 @@ class Frame:
         values: `tool.parameter` -> the values asked for. Several values of one parameter make several steps. A
             relative value is `{"times": 2}` or `{"plus": -1}`.
         more: keys of `values` that make further steps beside the last plan's, instead of replacing values.
+        every: whether "both" or "all" of the last plan's files are meant, not only the newest.
         without: `tool.parameter` -> values of the last plan that go.
         family: a base model's family as written (`llama3.2`), where the name leaves several models.
         loose: numbers that belong to no parameter by themselves; an answer's belong to what the question asked.
@@ -33,6 +34,7 @@ class Frame:
     drop: tuple[str, ...] = ()
     values: dict[str, list[Any]] = field(default_factory=dict)
     more: tuple[str, ...] = ()
+    every: bool = False
     without: dict[str, list[Any]] = field(default_factory=dict)
     family: str | None = None
     loose: tuple[int | float, ...] = ()

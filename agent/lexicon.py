@@ -7,7 +7,7 @@ from typing import Any, Union, get_args, get_origin
 
 from tunesmith.tools.registry import TOOLS
 
-from .words import Token, tokenize
+from .words import Token, Vocabulary, tokenize
 
 __all__ = ["NUMERIC", "VERBS", "field_types", "read_tokens", "vocabulary"]
 
@@ -29,7 +29,7 @@ NUMERIC = frozenset(
 
 # Tool words. `VERBS` order work by themselves; the nouns below them name its result and may only refer to it.
 VERBS = {
-    "prepare_dataset": "prepare, prep, preprocess, pre process, download, fetch, ingest, ready, into shape, tokenize",
+    "prepare_dataset": "prepare, prep, preprocess, pre process, download, fetch, ingest, get ready, into shape, tokenize",
     "finetune_unsloth": "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, "
     "tune, tuned, trained, training, tuning, teach, adapt, specialise, specialize, qlora, lora finetune, lora fine tune, "
     "instruction tune, full finetune, full fine tune, full fine tuning, full finetuning, dpo tune, dpo train",
@@ -38,7 +38,7 @@ VERBS = {
     "export_safetensors": "merge, merge adapter, merge the adapter, merge the lora",
     "run_eval": "evaluate, eval, evals, evaluating, evaluation, evaluations, evaluated, benchmark, benchmarks, bench, "
     "benchmarking, benchmarked, score, scores, scored, test, tested, testing, measure, measured, assess, how good, "
-    "how well, how does it do, how does it perform, how is it, perplexity, accuracy, quality check",
+    "how well, how does it do, how does it perform, how is it, compare, compared, better than the base, better than base, perplexity, accuracy, quality check",
 }
 _NOUNS = {
     "finetune_unsloth": "lora, dpo, sft, training run, fine tune run, finetune run",
@@ -71,7 +71,7 @@ _UNITS = {
     "run_eval.limit|prepare_dataset.limit": "items, questions, problems, item, question",
 }
 _LABELS = {
-    "finetune_unsloth.epochs": "number of epochs, epoch count, num epochs, num train epochs, how long",
+    "finetune_unsloth.epochs": "number of epochs, epoch count, num epochs, num train epochs",
     "finetune_unsloth.learning_rate": "learning rate, lr, learnrate, learning rates, lrs, step size, peak learning rate, "
     "peak lr",
     "finetune_unsloth.lora_r": "rank, r, lora rank, lora r, ranks, lora ranks, rank of lora, adapter rank, lora dimension, "
@@ -252,6 +252,24 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words | set(_ORDINARY.split()))
 
 
+@functools.cache
+def _known() -> Vocabulary:
+    single = [p for phrases in _phrases().values() for p in phrases if len(p.words) == 1 and p.kind in ("tool", "set")]
+    return Vocabulary(vocabulary(), frozenset(phrase.words[0] for phrase in single))
+
+
+def _joined_words(tokens: list[Token]) -> list[Token]:
+    """`warm_up_steps` as the words it is made of, where they are a phrase; any other such word is a name."""
+    result: list[Token] = []
+    for token in tokens:
+        words = tuple(token.text.split("_")) if token.kind == "word" else ()
+        if len(words) > 1 and any(phrase.words == words for phrase in _phrases().get(words[0], [])):
+            result += [Token("word", word, spaced=token.spaced) for word in words]
+        else:
+            result.append(token)
+    return result
+
+
 def _distance(one: str, other: str) -> int:
     """Optimal string alignment distance: insertions, deletions, substitutions, swaps of neighbours."""
     rows = [list(range(len(other) + 1))]
@@ -278,7 +296,7 @@ def _respelled(word: str) -> str:
 
 def read_tokens(text: str) -> list[Token]:
     """The tokens of a request, with every known phrase joined to one token of its meaning."""
-    tokens = tokenize(text, vocabulary())
+    tokens = _joined_words(tokenize(text, _known()))
     for token in tokens:
         if token.kind == "word":
             token.text = _respelled(token.text)

@@ -107,6 +107,8 @@ def build(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
         want.insert(0, "prepare_dataset")
     for tool in want:
         if any(draft.tool == tool for draft in drafts):
+            if tool == "run_eval":
+                fresh += _evaluations_alike(fresh)
             continue
         if tool == "prepare_dataset":
             if not sources:
@@ -143,6 +145,19 @@ def _trainings(frame: Frame, drafts: list[Draft]) -> list[Draft]:
     ]
 
 
+def _evaluations_alike(drafts: list[Draft]) -> list[Draft]:
+    """For every new export, the evaluations that the others have: `export q4_k_m too and evaluate that as well`."""
+    evaluations = [draft for draft in drafts if draft.tool == "run_eval" and draft.feed is not None]
+    made: list[Draft] = []
+    for export in drafts:
+        if export.tool == "export_gguf" and export.old is None and not any(e.feed is export for e in evaluations):
+            alike = {str(e.values.get("eval_set")): e for e in evaluations if e.feed in drafts}
+            made += [evaluation.copy(export) for evaluation in alike.values()]
+    for draft in made:
+        draft.old = None
+    return made
+
+
 def _last_training(history: History) -> Draft | None:
     for ran in reversed(history.ran):
         for step in reversed(ran.plan.steps):
@@ -151,8 +166,14 @@ def _last_training(history: History) -> Draft | None:
     return None
 
 
+def _untuned(frame: Frame, drafts: list[Draft]) -> list[Any]:
+    """In a request without training, a base model is what is exported."""
+    trains = "finetune_unsloth" in frame.want or any(draft.tool == "finetune_unsloth" for draft in drafts)
+    return [] if trains else list(frame.values.get("finetune_unsloth.base_model", []))
+
+
 def _exports(frame: Frame, tool: str, drafts: list[Draft], history: History) -> list[Draft]:
-    named = frame.values.get("export_gguf.checkpoint_dir", []) + frame.values.get(
+    named = _untuned(frame, drafts) + frame.values.get("export_gguf.checkpoint_dir", []) + frame.values.get(
         "export_safetensors.checkpoint_dir", []
     )
     feeds: list[Draft | None] = [draft for draft in drafts if draft.tool == "finetune_unsloth"]
@@ -196,8 +217,10 @@ def _evaluations(frame: Frame, drafts: list[Draft], history: History) -> list[Dr
         except Ask as question:
             raise Ask(missing("run_eval.gguf_file"), "run_eval.gguf_file") from question
         made += exports
-    newest = [draft for draft in exports if draft.old is None or not draft.old.reuse]
-    return made + [_with(Draft("run_eval", feed=export), one) for export in newest or exports for one in values]
+    made_now = [draft for draft in exports if draft.old is None]
+    newest = made_now or [draft for draft in exports if draft.old is not None and not draft.old.reuse]
+    chosen = exports if frame.every or not newest else newest
+    return made + [_with(Draft("run_eval", feed=export), one) for export in chosen for one in values]
 
 
 def edit(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
@@ -217,9 +240,15 @@ def edit(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
             tool != "finetune_unsloth"
         ):
             drafts = _without(drafts, matching)
+    _known_family(frame, drafts)
     created: list[str] = []
+    extended = {key.split(".")[0] for key in frame.more}
+    for tool in extended:
+        drafts = drafts + _siblings(drafts, tool, frame)
     for key, values in frame.values.items():
         tool, name = key.split(".")
+        if tool in extended and any(d.tool == tool for d in drafts):
+            continue
         if key == "prepare_dataset.source":
             drafts = _resourced(drafts, values)
         elif key == "finetune_unsloth.dataset":
@@ -227,8 +256,6 @@ def edit(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
                 draft.feed = None
                 draft.put(name, values[0])
             drafts = [d for d in drafts if d.tool != "prepare_dataset" or any(o.feed is d for o in drafts)]
-        elif key in frame.more and any(d.tool == tool for d in drafts):
-            drafts = drafts + _siblings(drafts, tool, name, values)
         elif any(d.tool == tool for d in drafts):
             drafts = _replaced(drafts, tool, name, values)
         else:
@@ -236,6 +263,13 @@ def edit(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
     wanted = list(dict.fromkeys([*frame.want, *(tool for tool in created if tool != "prepare_dataset")]))
     wanted = [tool for tool in wanted if tool in ORDER]
     return build(replace(frame, want=tuple(wanted)), drafts, history)
+
+
+def _known_family(frame: Frame, drafts: list[Draft]) -> None:
+    """`what about gemma?` asks which; `evaluate the gemma` speaks of the one that there is."""
+    bases = [str(draft.old.args["base_model"]) for draft in drafts if draft.old and draft.tool == "finetune_unsloth"]
+    if frame.family and bases and not any(base.startswith(frame.family) for base in bases):
+        raise Ask(missing("finetune_unsloth.base_model", family=frame.family), "finetune_unsloth.base_model")
 
 
 def _settled(frame: Frame, key: str) -> Frame:
@@ -269,23 +303,23 @@ def _resourced(drafts: list[Draft], sources: list[Any]) -> list[Draft]:
     return [prepare, *drafts]
 
 
-def _siblings(drafts: list[Draft], tool: str, name: str, values: list[Any]) -> list[Draft]:
-    """Further steps like those there are, with another value: `also export q8_0`."""
+def _siblings(drafts: list[Draft], tool: str, frame: Frame) -> list[Draft]:
+    """Further steps like those there are, with other values: `also export q8_0`."""
     made: list[Draft] = []
-    groups = {
-        (id(d.feed), str(d.values.get(INPUT.get(tool, ""))) if name != INPUT.get(tool) else ""): d
-        for d in drafts
-        if d.tool == tool
-    }
+    reads = INPUT.get(tool, "")
+    groups: dict[tuple[int, str], Draft] = {}
+    for draft in drafts:
+        if draft.tool == tool:
+            own = "" if f"{tool}.{reads}" in frame.values else str(draft.values.get(reads))
+            groups[id(draft.feed), own] = draft
     for template in groups.values():
-        for value in values:
-            if _is(template, name, [value]):
-                continue
+        for values in _products(frame, tool):
             draft = template.copy(template.feed)
             draft.old = None
             draft.values.pop(OUTPUT.get(tool, ""), None)
-            draft.put(name, value)
-            made.append(draft)
+            if reads in values:
+                draft.feed = None
+            made.append(_with(draft, values))
     return made
 
 

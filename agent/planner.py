@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from tunesmith.tools.base import BadRequest
 
 from .compose import compose
 from .frame import Frame
+from .lexicon import NUMERIC
 from .plan import History, Plan, Ran
 from .rules import read
 
@@ -32,9 +32,10 @@ class RulesPlanner:
         pending = history.pending
         if pending is not None and pending.pending is not None and frame.intent not in ("chat", "refuse", "repeat"):
             waiting = Frame.from_json(pending.pending["frame"])
-            merged = waiting.completed_by(frame, pending.pending.get("about"))
+            about = pending.pending.get("about")
+            merged = waiting.completed_by(frame, about if about in NUMERIC else None)
             completed = compose(merged, history, f"{pending.request}\n{text}", self._on_disk)
-            alone = compose(replace(frame, intent=frame.intent), history, text, self._on_disk)
+            alone = compose(frame, history, text, self._on_disk)
             if not (alone.steps and frame.want and (not completed.steps or set(frame.want) >= set(waiting.want))):
                 return completed
             return alone

@@ -50,8 +50,8 @@ def is_prepared(path: str) -> bool:
     >>> is_prepared("data/train"), is_prepared("data-2/validation/"), is_prepared("data/rows.jsonl")
     (True, True, False)
     """
-    folder = Path(path).expanduser()
-    if scheme_of(path) is not None:
+    folder = local_path(path)
+    if folder is None:
         return False
     if folder.is_dir():
         return is_complete(folder) or is_complete(folder.parent)
@@ -70,7 +70,7 @@ def governing_tool(tokens: list[Token], i: int) -> str:
                 return str(token.value)
             if token.kind == "choice":
                 return str(token.value[0]).split(".")[0]
-            if step < 0 and token.kind == "set" and not token.used:
+            if step < 0 and token.kind == "set":
                 return "run_eval"
             if step < 0 and token.kind == "quant":
                 return "export_gguf"
@@ -78,8 +78,13 @@ def governing_tool(tokens: list[Token], i: int) -> str:
     return ""
 
 
-def assign_roles(tokens: list[Token], tools: set[str], about: str | None) -> Roles:
-    """Give every name a parameter. `tools` are those that the request asks for, `about` what was just asked."""
+def assign_roles(tokens: list[Token], tools: set[str], about: str | None, earlier: set[str]) -> Roles:
+    """Give every name a parameter.
+
+    `tools` are those that the request asks for, `earlier` those of the last plan, `about` is what was just asked.
+    """
+    exports_only = not tools and earlier <= {"export_gguf", "export_safetensors", "run_eval"}
+    tools = {"export_gguf"} if exports_only and earlier - {"run_eval"} and about is None else tools
     roles = Roles()
     previous: tuple[str, int] | None = None
     for i, token in enumerate(tokens):
@@ -121,7 +126,7 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
             break
         if not preposition and token.text in (
             "on", "with", "using", "over", "from", "against", "into", "to", "as", "in", "at", "of", "under", "for",
-            "called", "named", "->", "→", ">", "onto",
+            "called", "named", "→", ">", "onto",
         ):  # fmt: skip
             preposition = token.text
         if token.kind == "label" or (token.text not in _SKIPPED and token.text not in vocabulary()):
@@ -161,8 +166,9 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
             return SOURCE
         return EVAL_SET
     value = str(token.value)
-    writing = preposition in ("into", "->", "→", ">", "onto", "called", "named") or (
-        (preposition in ("to", "in", "as", "at", "under") or not preposition) and bool(_WRITING & set(words))
+    writing = preposition in ("into", "→", ">", "onto", "called", "named") or (
+        (preposition in ("to", "in", "as", "at", "under") and bool(_WRITING & set(words)))
+        or (not preposition and bool({"call", "name", "output"} & set(words)))
     )
     writing = writing or (preposition in ("to", "as") and tool not in ("", "run_eval") and not _data_like(value))
     if preposition in ("to", "as", "in", "under") and not writing:
@@ -170,9 +176,10 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     if labelled in ("output_dir", OUTPUT_FILE) or (labelled.endswith(".output_dir")):
         writing = True
     if value.lower().endswith(".gguf"):
+        if labelled == OUTPUT_FILE or (writing and tool != "run_eval"):
+            return OUTPUT_FILE
         asks_eval = "run_eval" in tools or about == GGUF_FILE
-        exporting = bool(tools & {"export", "export_gguf", "finetune_unsloth"})
-        return OUTPUT_FILE if exporting and (writing or labelled == OUTPUT_FILE or not asks_eval) else GGUF_FILE
+        return OUTPUT_FILE if tools & {"export_gguf", "finetune_unsloth"} and not asks_eval else GGUF_FILE
     if writing:
         return labelled if labelled.endswith((".output_dir", ".output_file")) else _written_by(tool, tools, roles)
     if as_base or labelled in (BASE, EVAL_SET, GGUF_FILE):
@@ -192,7 +199,8 @@ def _unlabelled(
     if labelled == SOURCE:
         return DATASET if is_prepared(value) else SOURCE
     if _data_like(value):
-        return EVAL_SET if tool == "run_eval" and preposition in _DATA_PREPOSITIONS else SOURCE
+        measured = tool == "run_eval" and (preposition or roles.of(SOURCE) or "finetune_unsloth" not in tools)
+        return EVAL_SET if measured else SOURCE
     if value.lower().endswith((".yaml", ".yml")):
         return EVAL_SET
     if not is_hub_id(value) and "/" not in value and local_path(value) is None:  # a quoted bare name
@@ -209,8 +217,8 @@ def _unlabelled(
         return CHECKPOINT
     if tool == "prepare_dataset":
         return SOURCE
-    if not tools and about in (BASE, SOURCE, CHECKPOINT):
-        return about
+    if not tools and about in (BASE, SOURCE, CHECKPOINT, GGUF_FILE):
+        return CHECKPOINT if about == GGUF_FILE else about
     if _is_run(value) or re.match(r"(\./)?(models|checkpoints)/", value):
         return BASE if tool == "finetune_unsloth" or not tools else CHECKPOINT
     if is_hub_id(value) and _MODEL_HINT.search(value) and preposition not in ("on", "over") and not roles.of(BASE):
@@ -233,7 +241,7 @@ def _written_earlier(tokens: list[Token], i: int) -> bool:
     for j in range(i - 1, max(-1, i - 12), -1):
         if tokens[j].text in _STOPS or tokens[j].text in (",", "then"):
             return False
-        if tokens[j].text in _WRITING or (tokens[j].kind == "label" and tokens[j].text == "checkpoint"):
+        if tokens[j].text in _WRITING:
             return True
     return False
 
@@ -292,19 +300,7 @@ def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) 
     determined = before.text in ("the", "a", "an", "this", "that")
     lead = tokens[i - 2] if determined and i > 1 else before
     noun_after = after.kind == "label" and SOURCE in after.value
-    ends = after.kind != "word" or after.text in (
-        "for",
-        "and",
-        "with",
-        "then",
-        "to",
-        "in",
-        "into",
-        "at",
-        "using",
-        "please",
-        "instead",
-    )
+    ends = after.kind != "word" or after.text in vocabulary()
     tool = governing_tool(tokens, i)
     if lead.text in ("=", ":", "is") and i > 1:
         lead = tokens[i - 2]
@@ -322,7 +318,7 @@ def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) 
             return SOURCE
         if lead.text in ("with", "using", "from") and marked:
             return SOURCE
-    if tool == "prepare_dataset" and lead.kind == "tool" and (marked or plain):
+    if tool == "prepare_dataset" and (lead.kind == "tool" or lead.text == "get") and (marked or plain):
         return SOURCE
     if (
         lead.kind == "tool"

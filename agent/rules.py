@@ -8,9 +8,9 @@ from tunesmith.tools.catalogue import LOAD_PRECISION
 from .amounts import Amounts, read_amounts
 from .asides import answer_aside, refusal
 from .frame import Frame, Intent
-from .lexicon import NUMERIC, read_tokens
+from .lexicon import NUMERIC, field_types, read_tokens, vocabulary
 from .plan import History
-from .roles import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, SOURCE, Roles, assign_roles, governing_tool
+from .roles import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, SOURCE, Roles, assign_roles, governing_tool
 from .words import Token, family_members, quantizations_like
 
 __all__ = ["read"]
@@ -25,7 +25,8 @@ _NEGATION_FILLERS = set(
 _REPLACING = {"instead", "rather", "switch", "change", "replace", "swap", "swapped", "not"}
 _ADDING = {"also", "too", "additionally", "another", "plus", "both", "besides", "well", "and", "add", "extra"}
 _AGAIN = {"again", "rerun", "repeat", "redo", "retry", "re-run", "same", "more", "resume", "continue"}
-_LOADING = {"load", "loading", "loaded", "loads", "base", "precision", "train", "training"}
+_CORRECTING = {"sorry", "actually", "wait", "correction", "oops", "no", "rather", "mean"}
+_ELSEWHERE = {"push", "upload", "publish", "deploy", "serve", "email", "notify", "host"}
 _BAD_ROWS = {"bad", "broken", "invalid", "malformed", "corrupt", "corrupted", "faulty", "unreadable", "damaged"}
 _SKIPPING = {
     "skip",
@@ -42,23 +43,7 @@ _SKIPPING = {
     "dropping",
 }
 _STOPPING = {"stop", "fail", "error", "abort", "halt", "refuse", "raise", "complain", "errors", "strict"}
-_UNITLESS = {
-    "gb",
-    "gib",
-    "mb",
-    "cores",
-    "core",
-    "minutes",
-    "minute",
-    "hours",
-    "hour",
-    "days",
-    "people",
-    "seconds",
-    "gpu",
-    "gpus",
-    "euros",
-}
+_UNITLESS = {"gb", "gib", "mb", "cores", "core", "people", "gpu", "gpus", "euros", "days", "tickets"}
 
 
 class _Reader:
@@ -74,6 +59,7 @@ class _Reader:
         self.want: dict[str, str] = {}  # tool -> verb, noun or implied
         self.drop: set[str] = set()
         self.remarks: list[str] = []
+        self.twice: str | None = None
         self.words = {token.text for token in self.tokens if token.kind == "word"}
 
     # Reading, in the order in which words stop being available to the next reader.
@@ -84,9 +70,12 @@ class _Reader:
         amounts = read_amounts(self.tokens)
         self._choices()
         self._tools()
+        self._getting_ready()
         self._implied_early(amounts)
-        roles = assign_roles(self.tokens, set(self.want), self.about)
         self._quantizations()
+        earlier = {step.tool for step in self.last.steps} if self.last is not None else set()
+        roles = assign_roles(self.tokens, set(self.want), self.about, earlier)
+        self._rest_of_a_type()
         self._named_words()
         self._take_roles(roles)
         self._take_amounts(amounts)
@@ -141,8 +130,10 @@ class _Reader:
     def _negated(self, i: int) -> bool:
         """Whether a word of refusal governs the token at `i`: before it, or as `export: no` behind it."""
         j = i - 1
-        while j >= 0 and self.tokens[j].kind in ("word", "label", "number"):
+        while j >= 0 and self.tokens[j].kind in ("word", "label", "number", "tool"):
             word = self._text(j)
+            if self.tokens[j].kind == "tool":
+                return self.tokens[j].used
             if word in _NEGATIONS and not self.tokens[j].used:
                 if word == "instead" and self._text(j + 1) != "of":
                     return False
@@ -176,6 +167,8 @@ class _Reader:
             self._put(key, list(value) if isinstance(value, tuple) else value)
             if key.startswith("finetune_unsloth") and isinstance(value, str | int):
                 self.want.setdefault("finetune_unsloth", "verb")
+            elif key == "prepare_dataset.streaming" and self.last is None:
+                self.want.setdefault("prepare_dataset", "implied")
         projections = [
             t for t in self.tokens if t.kind == "word" and re.fullmatch(r"[a-z]\w*_proj|lm_head|embed_tokens", t.text)
         ]
@@ -213,6 +206,13 @@ class _Reader:
             elif not self._refers(i, tool, token.unit):
                 self.want[tool] = "verb" if token.unit == "verb" else self.want.get(tool, "noun")
         self._settle_export()
+
+    def _getting_ready(self) -> None:
+        """`get the validation split of X ready`."""
+        for i, token in enumerate(self.tokens):
+            if token.kind == "word" and token.text == "ready" and {"get", "getting"} & {t.text for t in self.tokens[:i]}:
+                token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"
+                self.want["prepare_dataset"] = "verb"
 
     def _refers(self, i: int, tool: str, strength: str) -> bool:
         """Whether a noun only refers to something there is: `benchmark the gguf`, `models/a.gguf, my gguf`."""
@@ -301,22 +301,20 @@ class _Reader:
             if self._negated(i) or self._given_up(i):
                 self.without.setdefault(key, []).append(value)
                 continue
-            refers = (
-                not loads
-                and "run_eval" in self.want
-                and "export_gguf" not in self.want
-                and (self._text(i - 1) in ("the", "that", "this") and value in self._last_values(QUANTIZATION))
-            )
-            if refers:
+            refers = self._text(i - 1) in ("the", "that", "this") and "run_eval" in self.want
+            if refers and not loads and "export_gguf" not in self.want and value in self._last_values(QUANTIZATION):
+                written = dict(zip(self._last_values(QUANTIZATION), self._last_values(OUTPUT_FILE), strict=True))
+                self._put(GGUF_FILE, written[value])
                 continue
             self._put(key, value)
             if not loads:
                 self.want.setdefault("export_gguf", "noun")
+                self.drop.discard("export_gguf")
 
     def _given_up(self, i: int) -> bool:
         """`switch q8_0 to q4_0`, `from q8_0 to q4_0`, `replace q8_0 with q4_0`: the first of two values goes."""
         before = [self._text(j) for j in range(max(0, i - 3), i)]
-        follows = self._text(i + 1) in ("to", "with", "by", "for", "->", "→", "into") and i + 2 < len(self.tokens)
+        follows = self._text(i + 1) in ("to", "with", "by", "for", "→", "into") and i + 2 < len(self.tokens)
         same_kind = follows and any(t.kind == self.tokens[i].kind for t in self.tokens[i + 2 : i + 4])
         return bool(same_kind and {"switch", "replace", "swap", "from", "change", "turn"} & set(before))
 
@@ -336,8 +334,18 @@ class _Reader:
                 if word in words[token.value[0]]:
                     self._put(token.value[0], words[token.value[0]][word])
                     self.tokens[j].used = True
-                elif self._text(i + 1) in ("=", ":") and word:
+                elif word and (self._text(i + 1) in ("=", ":") or word not in vocabulary()) and word.isalnum():
                     self._put(token.value[0], word)
+
+    def _rest_of_a_type(self) -> None:
+        """`the k_m one`, after the question which `q4` is meant."""
+        asked = self.waiting.get("frame", {}).get("values", {}).get(QUANTIZATION, [])
+        if self.about != QUANTIZATION or not asked or QUANTIZATION in self.values:
+            return
+        for token in self.tokens:
+            named = [name for name in quantizations_like(str(asked[-1])) if name.endswith(f"_{token.text}")]
+            if len(named) == 1:
+                self._put(QUANTIZATION, named[0])
 
     def _last_values(self, key: str) -> list[Any]:
         tool, name = key.split(".")
@@ -351,6 +359,8 @@ class _Reader:
                 self._put(key, value)
                 if key == EVAL_SET:
                     self.want.setdefault("run_eval", "noun")
+                if key == OUTPUT_FILE:
+                    self.want.setdefault("export_gguf", "noun")
         if roles.family is None and BASE not in self.values:
             self._lone_size()
 
@@ -370,7 +380,13 @@ class _Reader:
 
     def _take_amounts(self, amounts: Amounts) -> None:
         for keys, values, i in sorted(amounts.values, key=lambda found: found[2]):
-            self._put(self._owner(keys, i), *values)
+            key = self._owner(keys, i)
+            if key in self.values and self.values[key] != values:
+                if self.words & _CORRECTING:
+                    del self.values[key]
+                else:
+                    self.twice = key
+            self._put(key, *values)
         self.asked = self._owner(amounts.unclear[0], 0) if amounts.unclear else None
 
     def _owner(self, keys: tuple[str, ...], i: int) -> str:
@@ -436,26 +452,26 @@ class _Reader:
         ):
             return Frame("chat" if aside[0] else "refuse", reply=aside[1])
         intent: Intent = "change" if self.last is not None and not self._fresh(again) else "new"
-        if intent == "new":
-            self._as_checkpoint()
         self._settle_additions(intent)
         question, about = self._unclear(amounts, loose, intent)
-        remarks = self.remarks
         if loose and intent == "new" and not self.about:
-            remarks = [*remarks, f"Not used: {', '.join(str(value) for value in loose if not isinstance(value, dict))}"]
+            self._unused(loose)
             loose = [value for value in loose if isinstance(value, dict)]
+        if elsewhere := self.words & _ELSEWHERE:
+            self.remarks.append(f"I only write files here: `{sorted(elsewhere)[0]}` is left to you")
         return Frame(
             intent=intent,
             want=tuple(self.want),
             drop=tuple(sorted(self.drop)),
             values=self.values,
             more=self._more(intent),
+            every=intent == "change" and bool(self.words & {"both", "all", "each", "them", "every"}),
             without=self.without,
             family=roles.family,
             loose=tuple(loose),
             about=about,
             reply=question,
-            remarks=tuple(remarks),
+            remarks=tuple(self.remarks),
         )
 
     def _actionable(self) -> bool:
@@ -483,12 +499,6 @@ class _Reader:
 
     def _bases_new(self) -> bool:
         return not set(self.values.get(BASE, [])) <= set(self._last_values(BASE))
-
-    def _as_checkpoint(self) -> None:
-        """In a request without training, a base model is what is exported."""
-        exports = {"export_gguf", "export_safetensors", "run_eval"} & set(self.want)
-        if exports and "finetune_unsloth" not in self.want and BASE in self.values and CHECKPOINT not in self.values:
-            self.values[CHECKPOINT] = self.values.pop(BASE)
 
     def _settle_additions(self, intent: Intent) -> None:
         """`add 10 warmup steps` adds to a number that was asked for before and sets one that was not."""
@@ -528,15 +538,17 @@ class _Reader:
             if " or " in what:
                 return f"Which value shall `{name}` have, {what}?", self.asked
             return f"What value shall `{name}` have? Say a number, such as `{name}=...`", self.asked
-        for key in NUMERIC & self.values.keys():
-            values = self.values[key]
-            if len(values) > 1 and any(isinstance(value, dict) for value in values):
-                return f"`{key.split('.')[1]}` is asked for in two ways; say one number for it", key
+        if self.twice is not None:
+            values = " and ".join(str(value) for value in self.values.pop(self.twice) if not isinstance(value, dict))
+            return f"`{self.twice.split('.')[1]}` is asked for twice, as {values}; which shall it be?", self.twice
+        if self.words & {"longer", "shorter"} and not self.values and not loose:
+            return "For how many epochs?", "finetune_unsloth.epochs"
         if not loose or self.about in NUMERIC or intent == "new":
             return None, None
-        numeric = self._focus()
+        whole = all(isinstance(value, int | dict) for value in loose)
+        numeric = [key for key in self._focus() if whole or float in field_types(key)]
         if self.values or [tool for tool, strength in self.want.items() if strength == "verb"]:
-            self.remarks.append(f"Not used: {', '.join(str(v) for v in loose if not isinstance(v, dict))}")
+            self._unused(loose)
             return None, None
         if len(numeric) == 1 or (numeric and isinstance(loose[0], dict)):
             self._put(numeric[-1], *loose)
@@ -544,6 +556,11 @@ class _Reader:
             return None, None
         known = f", such as {' or '.join(f'`{key.split(chr(46))[1]}`' for key in numeric)}" if numeric else ""
         return f"Which parameter do you mean{known}? Name it with its value", None
+
+    def _unused(self, loose: list[Any]) -> None:
+        numbers = [f"`{value}`" for value in loose if not isinstance(value, dict)]
+        if numbers:
+            self.remarks.append(f"I did not use {' and '.join(numbers)}, which names no parameter of a tool")
 
     def _focus(self) -> list[str]:
         """The numbers that the last request spoke of, in its order."""

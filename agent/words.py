@@ -11,7 +11,7 @@ from typing import Any
 from tunesmith.tools.catalogue import BASE_MODELS, QUANTIZATIONS, find_base_model
 from tunesmith.tools.locations import local_path
 
-__all__ = ["Token", "family_members", "quantizations_like", "tokenize"]
+__all__ = ["Token", "Vocabulary", "family_members", "quantizations_like", "tokenize"]
 
 
 @dataclass
@@ -33,6 +33,14 @@ class Token:
     unit: str = ""
     used: bool = False
     spaced: bool = True  # white space stood before it
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words of requests: all of them, and those of them that order work."""
+
+    words: frozenset[str] = frozenset()
+    orders: frozenset[str] = frozenset()
 
 
 _EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin|pt|pth"
@@ -70,11 +78,11 @@ _SMALL = "zero one two three four five six seven eight nine ten eleven twelve th
 _WORD_NUMBERS = {word: n for n, word in enumerate((_SMALL + " seventeen eighteen nineteen").split())}
 _WORD_NUMBERS |= {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 _WORD_NUMBERS |= {"single": 1, "dozen": 12, "couple": 2, "fourty": 40}
-_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
+_SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
 
 
-def tokenize(text: str, vocabulary: frozenset[str] = frozenset(), joined: frozenset[str] = frozenset()) -> list[Token]:
-    """Split a request into tokens. `vocabulary` holds the words that `fine-tune` or `export/eval` may be split into.
+def tokenize(text: str, known: Vocabulary = Vocabulary()) -> list[Token]:
+    """Split a request into tokens; `known` are the words that `fine-tune` and `export/eval` may be split into.
 
     >>> [(t.kind, t.value) for t in tokenize("Llama 3.2 1B, 2e-4, 'my file.csv', Q4KM")][::2]
     [('model', 'llama3.2-1b'), ('number', 0.0002), ('name', 'my file.csv'), ('quant', 'Q4KM')]
@@ -92,7 +100,7 @@ def tokenize(text: str, vocabulary: frozenset[str] = frozenset(), joined: frozen
             continue
         kind = match.lastgroup or ""
         end = match.end()
-        found = _token(match, kind, vocabulary)
+        found = _token(match, kind, known)
         if kind == "space" or end == position:
             position, spaced = max(end, position + 1), True
             continue
@@ -111,15 +119,15 @@ def _unquoted(match: re.Match[str]) -> bool:
     return bool(match.group("url") or match.group("path"))
 
 
-def _token(match: re.Match[str], kind: str, vocabulary: frozenset[str]) -> list[Token]:
+def _token(match: re.Match[str], kind: str, known: Vocabulary) -> list[Token]:
     text = match.group()
     quoted = match.group("tick") or match.group("double") or match.group("curly") or match.group("single")
     if quoted:
-        return _quoted(quoted.strip(), vocabulary)
+        return _quoted(quoted.strip(), known)
     if kind == "line":
         return [Token("punct", "\n")]
     if match.group("path"):
-        return _path(text, vocabulary)
+        return _path(text, known)
     if match.group("url") or match.group("file"):
         return [Token("name", text, text)]
     if match.group("model"):
@@ -128,42 +136,42 @@ def _token(match: re.Match[str], kind: str, vocabulary: frozenset[str]) -> list[
         size = re.sub(r"\s", "", text.lower())
         if size in _SIZES or size.endswith("b"):
             return [Token("size", text, size)]
-        return [Token("number", text, _plain(float(size[:-1])), "m")]
+        return [Token("number", text, _plain(float(size[:-1]) * 1e6))]
     if match.group("quant"):
         return [Token("quant", text, text)]
     if match.group("number"):
         return [_number(match)]
     if match.group("chunk"):
-        return _words(text, vocabulary)
+        return _words(text, known)
     if match.group("digits"):
         return [Token("word", text.lower())]
-    return [Token("punct", text)] if text.strip() else []
+    return [Token("punct", "→" if text in ("->", "=>") else text)] if text.strip() else []
 
 
-def _quoted(inner: str, vocabulary: frozenset[str]) -> list[Token]:
+def _quoted(inner: str, known: Vocabulary) -> list[Token]:
     """Quoted text is one name, unless it is a model, a GGUF type, a number or a word that we know anyway."""
     if not inner:
         return []
     match = _MASTER.fullmatch(inner)
     if match and (match.group("model") or match.group("quant") or match.group("number")):
-        return _token(match, match.lastgroup or "", vocabulary)
-    if inner.lower() in vocabulary:
+        return _token(match, match.lastgroup or "", known)
+    if inner.lower() in known.words:
         return [Token("word", inner.lower())]
     return [Token("name", inner, inner, unit="quoted")]
 
 
-def _path(text: str, vocabulary: frozenset[str]) -> list[Token]:
+def _path(text: str, known: Vocabulary) -> list[Token]:
     """A word with slashes: a path or hub id, or two words of ours such as `export/eval`."""
     bare = text.rstrip(".,:!?)").lower()
     if bare in _NO_PATHS or not bare:
         return [Token("word", {"w/": "with", "w/o": "without"}.get(bare, bare))]
     parts = bare.split("/")
-    ours = all(part in splittable or re.fullmatch(r"\d+|q\d\w*|b?f\d+", part) for part in parts)
+    ours = all(part in known.orders or re.fullmatch(r"\d+|q\d\w*|b?f\d+", part) for part in parts)
     if ours and local_path(bare) is None:
         tokens: list[Token] = []
         for part in parts:
             tokens += [Token("punct", "/")] if tokens else []
-            tokens += tokenize(part, vocabulary)
+            tokens += tokenize(part, known)
         return tokens
     return [Token("name", text, text)]
 
@@ -239,13 +247,15 @@ def _number(match: re.Match[str]) -> Token:
     )
 
 
-def _words(text: str, vocabulary: frozenset[str]) -> list[Token]:
+def _words(text: str, known: Vocabulary) -> list[Token]:
     word = text.lower().replace("’", "'")
     if word.endswith("n't"):
         return [Token("word", "not")]
     word = re.sub(r"'(s|d|ve|re|ll|m)$", "", word).replace("'", "")
     parts = re.split(r"[-.]", word)
-    if len(parts) > 1 and word not in vocabulary and all(part in vocabulary or part.isdigit() for part in parts):
+    if len(parts) > 1 and word not in known.words and all(
+        part in known.words or part in _WORD_NUMBERS or part.isdigit() for part in parts
+    ):
         tokens = [Token("number", p, int(p)) if p.isdigit() else Token("word", p) for p in parts]
         for token in tokens[1:]:
             token.spaced = False
@@ -254,34 +264,30 @@ def _words(text: str, vocabulary: frozenset[str]) -> list[Token]:
 
 
 def _word_numbers(tokens: list[Token]) -> list[Token]:
-    """`two thousand`, `a dozen`, `half a dozen`, `twenty-five` as number tokens."""
+    """`two thousand`, `a dozen`, `half a dozen`, `twenty-five`, `minus two`, `270 million parameters` in numbers."""
     result: list[Token] = []
     for token in tokens:
         word = token.text if token.kind == "word" else ""
-        before = result[-1] if result else None
-        if word in _SCALES and before is not None and before.kind == "number" and not before.unit:
-            before.value, before.text = _plain(before.value * _SCALES[word]), f"{before.text} {word}"
-        elif (
-            word in _SCALES
-            and len(result) > 1
-            and before is not None
-            and before.text == "a"
-            and result[-2].text == "half"
-        ):
+        before = result[-1] if result else Token("punct", "")
+        if word in _SCALES and before.kind == "number" and before.unit in ("", "tens"):
+            before.value, before.text, before.unit = _plain(before.value * _SCALES[word]), f"{before.text} {word}", ""
+        elif word in _SCALES and [t.text for t in result[-2:]] == ["half", "a"]:
             result[-2:] = [Token("number", f"half a {word}", _SCALES[word] // 2)]
-        elif word in _SCALES or word in _WORD_NUMBERS:
-            value = _WORD_NUMBERS.get(word) or _SCALES.get(word, 0)
-            if before is not None and before.kind == "number" and before.unit == "tens" and 0 < value < 10:
-                before.value, before.unit, before.text = before.value + value, "", f"{before.text} {word}"
-            else:
-                result.append(Token("number", word, value, "tens" if 20 <= value <= 90 else "", spaced=token.spaced))
-        elif word in ("minus", "negative"):
-            result.append(token)
-        elif token.kind == "number" and before is not None and before.text in ("minus", "negative"):
-            result[-1] = Token("number", f"{before.text} {token.text}", -token.value, token.unit)
+        elif before.unit == "tens" and 0 < _WORD_NUMBERS.get(word, 0) < 10:
+            before.value, before.text, before.unit = before.value + _WORD_NUMBERS[word], f"{before.text} {word}", ""
         elif token.kind == "punct" and token.text == "-" and not token.spaced:
             continue  # `2-epoch`, `twenty-five`
+        elif word in ("parameters", "parameter", "params", "param") and before.kind == "number" and before.value > 1e6:
+            value = before.value
+            result[-1] = Token("size", before.text, f"{value / 1e9:g}b" if value >= 1e9 else f"{value / 1e6:g}m")
         else:
+            if word in _SCALES or word in _WORD_NUMBERS:
+                value = _WORD_NUMBERS.get(word, _SCALES.get(word, 0))
+                tens = "tens" if value in range(20, 100, 10) else ""
+                token = Token("number", word, value, tens, spaced=token.spaced)
+            if token.kind == "number" and before.text in ("minus", "negative"):
+                token = Token("number", f"{before.text} {token.text}", -token.value, token.unit)
+                result.pop()
             result.append(token)
     for token in result:
         token.unit = "" if token.unit == "tens" else token.unit

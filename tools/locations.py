@@ -34,7 +34,10 @@ def local_path(text: str) -> Path | None:
     """
     if scheme_of(text) or not text.strip() or "\x00" in text:
         return None
-    path = Path(text).expanduser()
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:  # `~name` of nobody on this machine
+        path = Path(text)
     written_as_path = (
         path.is_absolute()
         or text.startswith((".", "~"))
