@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from .plan import Plan
@@ -14,27 +15,31 @@ if TYPE_CHECKING:
 
 __all__ = ["show_plan", "show_record", "show_records", "show_result"]
 
-_STYLE = {"you": "bold", "last run": "cyan", "default": "dim"}
+_STYLE = {"you": "bold", "last run": "cyan"}
 
 
 def show_plan(plan: Plan, console: Console) -> None:
-    """The steps with every value and where it came from. Values of the user stand first, defaults last."""
+    """The steps with every value and where it came from: a line each for what was said, defaults together."""
     for number, step in enumerate(plan.steps, 1):
-        title = f"{number}. {step.tool}" + ("  (done already, not run again)" if step.reuse else "")
         if step.reuse:
-            console.print(title, style="dim", markup=False)
+            console.print(f"{number}. {step.tool}  (done already, not run again)", style="dim", markup=False)
             continue
-        console.print(title, style="bold green", markup=False)
+        console.print(f"{number}. {step.tool}", style="bold green", markup=False)
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        table.add_column(min_width=16)
-        table.add_column(overflow="fold")
+        table.add_column(min_width=18)
+        table.add_column(overflow="fold", min_width=36)
         table.add_column()
-        order = {"you": 0, "last run": 1, "default": 2}
-        for name in sorted(step.args, key=lambda name: order[step.origin.get(name, "default")]):
+        defaults = []
+        for name, value in step.args.items():
             origin = step.origin.get(name, "default")
-            style = _STYLE[origin]
-            table.add_row(f"   {name}", escape(_value(step.args[name])), origin, style=style)
-        console.print(table)
+            if origin == "default":
+                defaults.append(f"{name} {_value(value)}")
+            else:
+                table.add_row(f"   {name}", escape(_value(value)), origin, style=_STYLE[origin])
+        if table.row_count:
+            console.print(table)
+        if defaults:
+            console.print(Padding(f"default: {', '.join(defaults)}", (0, 0, 0, 3)), style="dim", markup=False)
     if plan.changed:
         console.print("changed: " + "; ".join(plan.changed), markup=False)
     if plan.reply:
@@ -45,7 +50,7 @@ def show_plan(plan: Plan, console: Console) -> None:
 
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return " ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
