@@ -84,9 +84,10 @@ def _merge_one(pair: _Pair, file: Path) -> bool:
 
     dtype = float_dtype(pair.base)
     before = read_float32(pair.base)
-    delta = read_float32(pair.b) @ read_float32(pair.a)
-    delta *= np.float32(pair.scale)
-    merged = from_float32(before + (delta.T if pair.transposed else delta), dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # seen below, with the tensor's name
+        delta = read_float32(pair.b) @ read_float32(pair.a)
+        delta *= np.float32(pair.scale)
+        merged = from_float32(before + (delta.T if pair.transposed else delta), dtype)
     if not np.isfinite(to_float32(merged, dtype)).all():
         raise ToolFailed(f"merging makes `{pair.base.name}` infinite or not a number: the adapter is damaged")
     with file.open("r+b") as stream:
