@@ -9,6 +9,7 @@ import sys
 import tomllib
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -132,13 +133,23 @@ def test_the_wheel_holds_the_contract_the_examples_and_every_module(tmp_path: Pa
     assert expected <= names
 
 
-def test_the_requirements_page_is_the_one_that_pyproject_gives() -> None:
-    spec = importlib.util.spec_from_file_location("requirements_page", ROOT / "docs" / "requirements.py")
+def script(name: str) -> ModuleType:
+    """A script of docs/ as a module."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    expected = module.page((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return module
+
+
+def test_the_requirements_page_is_the_one_that_pyproject_gives() -> None:
+    expected = script("requirements").page((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8") == expected
+
+
+def test_the_parameter_tables_are_those_of_the_input_models() -> None:
+    text = (ROOT / "docs" / "tech_implementation.md").read_text(encoding="utf-8")
+    assert script("parameters").page(text) == text
 
 
 def test_the_readme_stays_short_and_starts_with_the_two_commands() -> None:
