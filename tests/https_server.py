@@ -3,12 +3,11 @@
 import datetime
 import ipaddress
 import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
+
+from loopback import Handler, Loopback
 
 __all__ = ["Answer", "HttpsServer"]
 
@@ -23,7 +22,7 @@ class Answer:
     length: int | None = None
 
 
-class HttpsServer:
+class HttpsServer(Loopback):
     """Serves path -> Answer while the context is open. `certificate` is for `SSL_CERT_FILE`."""
 
     def __init__(self, answers: Mapping[str, Answer], folder: Path) -> None:
@@ -34,33 +33,17 @@ class HttpsServer:
         _write_certificate(self.certificate, key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._server.daemon_threads = True
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client may hang up
-        self._server.front = self  # type: ignore[attr-defined]
-        self.port = self._server.server_port
+        super().__init__(_Handler)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.url = f"https://localhost:{self.port}"
 
-    def __enter__(self) -> "HttpsServer":
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+class _Handler(Handler):
+    protocol_version = "HTTP/1.0"  # an answer without a length ends with the connection
 
     def do_GET(self) -> None:
-        front: HttpsServer = self.server.front  # type: ignore[attr-defined]
-        front.requests.append(self.path)
-        answer = front.answers.get(self.path, Answer(status=404))
+        self.front.requests.append(self.path)
+        answer: Answer = self.front.answers.get(self.path, Answer(status=404))
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

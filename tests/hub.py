@@ -11,19 +11,17 @@ heads and files with ranges. Files may change between requests; the commit id is
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from loopback import Handler, Loopback
 
 __all__ = ["Hub"]
 
 
-class Hub:
+class Hub(Loopback):
     """A hub that serves each `models/...` or `datasets/...` name from its folder while the context is open.
 
     `requests` lists what was asked, as (method, path), oldest first. `endpoint` is for `HF_ENDPOINT`.
@@ -35,10 +33,7 @@ class Hub:
             if not re.fullmatch(r"(models|datasets)/[\w.-]+(/[\w.-]+)?", name):
                 raise ValueError(f"`{name}` is not models/ORG/NAME, datasets/ORG/NAME or datasets/NAME")
         self.requests: list[tuple[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.hub = self  # type: ignore[attr-defined]
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler)
 
     def environment(self, home: Path | str) -> dict[str, str]:
         """Variables for a process that is to use this hub, with its caches under `home`."""
@@ -51,16 +46,6 @@ class Hub:
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
-
-    def __enter__(self) -> "Hub":
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 class _Repository:
@@ -129,12 +114,7 @@ def _blob_id(path: Path) -> str:
     return _BLOB_IDS[key]
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
+class _Handler(Handler):
     def do_GET(self) -> None:
         self._answer()
 
@@ -145,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        hub: Hub = self.server.hub  # type: ignore[attr-defined]
+        hub: Hub = self.front
         self._body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         path = unquote(url.path).strip("/")
@@ -193,40 +173,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse("EntryNotFound", f"nothing answers to {self.command} {self.path}")
 
     def _refuse(self, code: str, message: str) -> None:
-        self._send(HTTPStatus.NOT_FOUND, message.encode(), {"X-Error-Code": code, "X-Error-Message": message})
+        self.send_body(404, message.encode(), {"X-Error-Code": code, "X-Error-Message": message})
 
     def _send_json(self, value: Any) -> None:
-        self._send(HTTPStatus.OK, json.dumps(value).encode(), {"Content-Type": "application/json"})
+        self.send_body(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _send_file(self, repository: _Repository, name: str) -> None:
-        commit = {"X-Repo-Commit": repository.commit}
+        headers = {"X-Repo-Commit": repository.commit}
         if name not in repository.files:
-            self._send(HTTPStatus.NOT_FOUND, b"", {**commit, "X-Error-Code": "EntryNotFound"})
+            self.send_body(404, b"", {**headers, "X-Error-Code": "EntryNotFound"})
             return
-        content = repository.files[name].read_bytes()
-        headers = {
-            **commit,
-            "ETag": f'"{repository.oids[name]}"',
-            "Accept-Ranges": "bytes",
-            "Content-Type": "application/octet-stream",
-        }
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
-        if asked is None:
-            self._send(HTTPStatus.OK, content, headers)
-            return
-        first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
-        if first > last:
-            headers["Content-Range"] = f"bytes */{len(content)}"
-            self._send(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, b"", headers)
-            return
-        headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-        self._send(HTTPStatus.PARTIAL_CONTENT, content[first : last + 1], headers)
-
-    def _send(self, status: HTTPStatus, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        headers.update({"ETag": f'"{repository.oids[name]}"', "Content-Type": "application/octet-stream"})
+        self.send_content(repository.files[name].read_bytes(), headers)

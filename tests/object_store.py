@@ -6,27 +6,23 @@ interface of Google Cloud Storage, over objects in memory.
 """
 
 import json
-import threading
 from collections.abc import Mapping
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from loopback import Handler, Loopback
 
 __all__ = ["ObjectStore"]
 
 
-class ObjectStore:
+class ObjectStore(Loopback):
     """Serves `bucket/key` -> content while the context is open; `requests` lists (method, path)."""
 
     def __init__(self, objects: Mapping[str, bytes]) -> None:
         self.objects = dict(objects)
         self.requests: list[tuple[str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
-        self._server.store = self  # type: ignore[attr-defined]
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(_Handler)
 
     def environment(self) -> dict[str, str]:
         """Variables for a process that is to read from here by s3:// and gs://."""
@@ -42,23 +38,8 @@ class ObjectStore:
             "NO_PROXY": "127.0.0.1",
         }
 
-    def __enter__(self) -> "ObjectStore":
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
+class _Handler(Handler):
     def do_HEAD(self) -> None:
         self._answer()
 
@@ -66,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        store: ObjectStore = self.server.store  # type: ignore[attr-defined]
+        store: ObjectStore = self.front
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         store.requests.append((self.command, self.path))
@@ -102,7 +83,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if not any(name.startswith(bucket + "/") for name in objects):
             body = "<Error><Code>NoSuchBucket</Code><Message>no such bucket</Message></Error>"
-            self._send(404, body.encode(), {"Content-Type": "application/xml"})
+            self.send_body(404, body.encode(), {"Content-Type": "application/xml"})
             return
         found, folders = self._listed(objects, bucket, query)
         contents = "".join(
@@ -117,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
             f"<KeyCount>{len(found) + len(folders)}</KeyCount><MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>"
             f"{contents}{prefixes}</ListBucketResult>"
         )
-        self._send(200, body.encode(), {"Content-Type": "application/xml"})
+        self.send_body(200, body.encode(), {"Content-Type": "application/xml"})
 
     def _answer_google(self, objects: dict[str, bytes], bucket: str, key: str, query: dict[str, str]) -> None:
         def described(name: str, content: bytes) -> dict[str, str]:
@@ -130,39 +111,23 @@ class _Handler(BaseHTTPRequestHandler):
                 "generation": "1",
                 "updated": "2026-01-01T00:00:00.000Z",
                 "timeCreated": "2026-01-01T00:00:00.000Z",
-                "mediaLink": f"{self.server.store.endpoint}/download/storage/v1/b/{bucket}/o/{name}?alt=media",  # type: ignore[attr-defined]
+                "mediaLink": f"{self.front.endpoint}/download/storage/v1/b/{bucket}/o/{name}?alt=media",
             }
 
         if not key:
             found, folders = self._listed(objects, bucket, query)
             answer = {"items": [described(name, content) for name, content in found.items()], "prefixes": folders}
-            self._send(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
+            self.send_body(200, json.dumps(answer).encode(), {"Content-Type": "application/json"})
             return
         content = objects.get(f"{bucket}/{key}")
         if content is None or query.get("alt") == "media":
             self._send_object(content)
         else:
-            self._send(200, json.dumps(described(key, content)).encode(), {"Content-Type": "application/json"})
+            self.send_body(200, json.dumps(described(key, content)).encode(), {"Content-Type": "application/json"})
 
     def _send_object(self, content: bytes | None) -> None:
         if content is None:
-            self._send(404, b"", {})
+            self.send_body(404, b"", {})
             return
-        headers = {"ETag": '"e"', "Last-Modified": formatdate(1_767_225_600, usegmt=True), "Accept-Ranges": "bytes"}
-        asked = (self.headers.get("Range") or "").removeprefix("bytes=")
-        if not asked:
-            self._send(200, content, headers)
-            return
-        first, _, last = asked.partition("-")
-        end = min(int(last or len(content)), len(content) - 1) + 1
-        headers["Content-Range"] = f"bytes {first}-{end - 1}/{len(content)}"
-        self._send(206, content[int(first) : end], headers)
-
-    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        modified = formatdate(1_767_225_600, usegmt=True)
+        self.send_content(content, {"ETag": '"e"', "Last-Modified": modified})

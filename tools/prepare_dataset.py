@@ -137,12 +137,12 @@ def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) 
     source = open_source(ask)
     count_tokens = None if request.tokenizer is None else _token_counter(request.tokenizer)
     intake = Intake(request.source, request.on_bad_rows, count_tokens)
-    rows = intake.collect(source.rows, request.limit, scratch / "rows.arrow")
+    rows = intake.collect(source.rows, request.limit, scratch / "rows.jsonl")
     if rows is None:
         raise BadRequest(f"`{request.source}` has no rows; pass a source with at least one")
     own = None
     if source.heldout is not None and request.heldout_fraction > 0:
-        own = intake.collect(source.heldout, request.limit, scratch / "heldout.arrow")
+        own = intake.collect(source.heldout, request.limit, scratch / "heldout.jsonl")
     assert intake.shape is not None
     apart = own if own is not None else rows
     keys = _draw_heldout(request, rows, own)
