@@ -165,7 +165,7 @@ def _score_answers(scorer: LlamaScorer, items: list[Answer], progress: Progress)
         for request, budget in zip(requests, budgets, strict=True)
     ]
     scores = _log_likelihoods(scorer, [[request] for request in requests], fits, lambda done: progress(done / 2))
-    answers = _answers(scorer, requests, budgets, [group and group[0] for group in scores], progress)
+    answers = _answers(scorer, requests, budgets, [None if group is None else group[0] for group in scores], progress)
     references = [_reference_text(scorer, item, request) for item, request in zip(items, requests, strict=True)]
 
     cut = sum(not answer.finished for answer in answers if answer is not None)

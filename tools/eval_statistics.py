@@ -6,19 +6,23 @@ Three kinds of metric, by what one item gives:
 - a mean: any number per item (token F1, a log-likelihood)
 - a perplexity: a sum of log-probabilities and a count of tokens per item; the metric is exp(-sum / count) over all
 
-Formulas are closed, so the same values always give the same interval.
+and, for what lm-eval computes over all items at once (BLEU, F1 of a class), any function of all values. Formulas are
+closed and draws are seeded, so the same values always give the same interval.
 """
 
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = [
     "FEWEST_CHANGES",
     "Estimate",
     "Verdict",
+    "corpus",
+    "corpus_difference",
     "mean",
     "mean_difference",
     "paired_verdict",
@@ -32,6 +36,8 @@ __all__ = [
 Verdict = Literal["better", "worse", "cannot tell", "unknown base"]
 
 _Z = NormalDist().inv_cdf(0.975)
+
+_RESAMPLES = 1000
 
 FEWEST_CHANGES = 6
 """Fewer items than this that differ never make a verdict: a two-sided sign test at 5 % can't reject on them
@@ -141,8 +147,35 @@ def perplexity_difference(
     )
 
 
+def corpus(values: Sequence[Any], aggregate: Callable[[list[Any]], float]) -> Estimate:
+    """A metric over all items, with the percentile interval of a bootstrap.
+
+    Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+    """
+    drawn = sorted(aggregate([values[i] for i in picks]) for picks in _resamples(len(values)))
+    return _percentiles(aggregate(list(values)), drawn)
+
+
+def corpus_difference(tuned: Sequence[Any], base: Sequence[Any], aggregate: Callable[[list[Any]], float]) -> Estimate:
+    """Tuned less base of a metric over all items, both drawn anew from the same items each time."""
+    drawn = sorted(
+        aggregate([tuned[i] for i in picks]) - aggregate([base[i] for i in picks]) for picks in _resamples(len(tuned))
+    )
+    return _percentiles(aggregate(list(tuned)) - aggregate(list(base)), drawn)
+
+
+def _resamples(n: int) -> list[list[int]]:
+    generator = random.Random(0)
+    return [generator.choices(range(n), k=n) for _ in range(_RESAMPLES)]
+
+
+def _percentiles(value: float, drawn: Sequence[float]) -> Estimate:
+    tail = round(0.025 * len(drawn))
+    return Estimate(value, min(value, drawn[tail]), max(value, drawn[-1 - tail]))
+
+
 def paired_verdict(
-    difference: Estimate, tuned: Sequence[float], base: Sequence[float], *, higher_is_better: bool
+    difference: Estimate, tuned: Sequence[Any], base: Sequence[Any], *, higher_is_better: bool
 ) -> Verdict:
     """What the difference shows: better, worse, or cannot tell.
 
