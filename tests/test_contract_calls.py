@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from hub import Hub
-
 from tunesmith.agent import contract
 from tunesmith.tools.catalogue import BASE_MODELS
 
