@@ -53,6 +53,10 @@ def open_source(ask: Ask) -> Source:
         MissingExtra: the library for its scheme is not installed.
     """
     scheme = scheme_of(ask.source)
+    if not ask.source.split("://", 1)[-1].strip(" /") and not Path(ask.source).is_dir():
+        raise BadRequest(
+            f"`{ask.source}` names no source; pass a name, a path, or an address with what follows its scheme"
+        )
     if scheme is not None:
         if scheme not in SCHEMES:
             insecure = "http:// is not protected; use https://" if scheme == "http" else f"`{scheme}://` is unknown"

@@ -106,6 +106,8 @@ def test_half_a_surrogate_pair_is_a_broken_row(workdir: Path) -> None:
         ("notes.docx", "ends in `.docx`"),
         ("http://example.org/rows.jsonl", "http:// is not protected; use https://"),
         ("ftp://example.org/rows.jsonl", "`ftp://` is unknown"),
+        ("huggingface://", "`huggingface://` names no source"),
+        ("  ", "names no source"),
         ("out/heldout/rows.jsonl", "lies in its own output"),
     ],
 )

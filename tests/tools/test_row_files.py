@@ -1,4 +1,5 @@
 import json
+import random
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def test_a_csv_row_of_another_length_is_named(tmp_path: Path) -> None:
         ("a.jsonl", b"PAR1 rows PAR1", "is Parquet, not UTF-8 text"),
         ("a.csv", "a,b\n1,2".encode("utf-16"), "is UTF-16 text"),
         ("a.txt", bytes(range(256)) * 10 + bytes(1000), "holds binary data"),
+        ("a.jsonl", random.Random(0).randbytes(3000), "holds binary data"),
         ("a.json", b'"text"', "is not an array of objects"),
         ("a.json", b'{"data": [\n{"text": "a"}]}', "holds one object, not an array of objects"),
         ("a.json", b'[{"text": "a"}', "line 1: not JSON: a comma or the closing bracket is missing"),
