@@ -3,7 +3,7 @@
 from typing import Any
 
 from .lexicon import NUMERIC
-from .words import Token
+from .words import Token, word_set
 
 __all__ = ["Amounts", "read_amounts"]
 
@@ -19,49 +19,21 @@ _FACTORS = {
     "twofold": 2,
     "tenfold": 10,
 }
-_UP = {
-    "increase",
-    "raise",
-    "up",
-    "grow",
-    "boost",
-    "bump",
-    "higher",
-    "larger",
-    "bigger",
-    "greater",
-    "more",
-    "longer",
-    "extend",
-}
-_DOWN = {
-    "reduce",
-    "lower",
-    "decrease",
-    "cut",
-    "drop",
-    "shrink",
-    "smaller",
-    "less",
-    "fewer",
-    "down",
-    "shorter",
-    "divide",
-    "lessen",
-}
-_SMALL_WORDS = set(
-    "the my our a an as many much of number current amount total its existing your high low long size".split()
+_UP = word_set("increase raise up grow boost bump higher larger bigger greater more longer extend")
+_DOWN = word_set("reduce lower decrease cut drop shrink smaller less fewer down shorter divide lessen")
+_SMALL_WORDS = word_set(
+    "the my our a an as many much of number current amount total its existing your high low long size"
 )
-_LEFT_FILLERS = _SMALL_WORDS | {"full", "whole", "complete", "max", "maximum", "bad", "good", "first"}
-_CONNECTORS = set(
-    "of to at is be for around about exactly only just up a the set was should now from by it as approximately roughly max "
-    "maximum value down equal equals each with most over use using out go get have".split()
+_LEFT_FILLERS = _SMALL_WORDS | {"full", "whole", "complete", "max", "maximum", "bad", "good", "first", ")"}
+_CONNECTORS = word_set(
+    "of to at is be for around about exactly only just up a the set was should now from by it as approximately "
+    "roughly max maximum value down equal equals each with most over use using out go get have"
 )
 _PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
 
 
 class Amounts:
-    """What `read_amounts` found: values by parameter, relative ones for no parameter, and a question if one is needed."""
+    """What `read_amounts` found: values by parameter, changes of none in particular, and what is unclear."""
 
     def __init__(self) -> None:
         self.values: list[tuple[tuple[str, ...], list[Any], int]] = []  # candidate keys, values, position of the label
@@ -131,7 +103,7 @@ def _direction(tokens: list[Token], i: int) -> int:
 
 
 def _relative(tokens: list[Token], i: int, found: Amounts) -> bool:
-    """`double the epochs`, `half as many epochs`, `10x lower lr`, `5 more epochs`, `lr halved`, `lr down to a tenth`."""
+    """`double the epochs`, `half as many epochs`, `10x lower lr`, `5 more epochs`, `lr halved`."""
     j, sign = i - 1, 0
     while _text(tokens, j) in _SMALL_WORDS | _UP | _DOWN | {"additional", "extra", "further"}:
         word = _text(tokens, j)
@@ -163,7 +135,8 @@ def _relative(tokens: list[Token], i: int, found: Amounts) -> bool:
 
 def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
     """`rank 8`, `epochs = 3`, `lr from 1e-4 to 5e-5`, `lr by 10x`, `lr by a factor of 3`, `lr in half`."""
-    j, words = i + 1, []
+    words: list[str] = []
+    j = i + 1
     while j < len(tokens) and j - i < 7:
         word = _text(tokens, j)
         if word in _FACTORS and words and not tokens[j].used:
@@ -322,7 +295,11 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
             token.used = True
             for k in kept:
                 between = {_text(tokens, m) for m in range(min(j, k), max(j, k))}
-                if tokens[k].value in ("heldout", "run_eval") and k < j + 5 and not between & {",", ".", ";", "and", "then"}:
+                if (
+                    tokens[k].value in ("heldout", "run_eval")
+                    and k < j + 5
+                    and not between & {",", ".", ";", "and", "then"}
+                ):
                     tokens[k].kind, tokens[k].used = "filler", True
             found.values.append((("prepare_dataset.heldout_fraction",), [share], j))
 

@@ -7,84 +7,26 @@ from tunesmith.tools.registry import TOOLS
 
 from .lexicon import NUMERIC, field_types
 from .plan import History
-from .words import Token
+from .words import Token, word_set
 
-__all__ = ["HELP", "answer_aside", "refusal", "wanted_range"]
+__all__ = ["HELP", "answer_aside", "is_cancelled", "refusal", "wanted_range"]
 
 HELP = (
     "I prepare data, fine-tune language models, export them to GGUF or safetensors, and measure them. For example: "
     "Fine-tune smollm2-135m on examples/tickets.jsonl for 2 epochs, export q4_k_m and evaluate it"
 )
-_GREETINGS = {"hi", "hello", "hey", "hallo", "moin", "greetings", "morning", "yo", "hiya"}
-_THANKS = {"thanks", "thank", "thx", "ty", "cheers", "great", "nice", "cool", "perfect", "awesome", "bye", "goodbye", "good", "fine", "okay", "ok", "super"}
+_GREETINGS = word_set("hi hello hey hallo moin greetings morning yo hiya")
+_THANKS = word_set("thanks thank thx ty cheers great nice cool perfect awesome bye goodbye good fine okay ok super")
 _CANCEL = {"cancel", "nevermind", "abort", "stop", "never"}
-_QUESTIONS = {
-    "what",
-    "which",
-    "how",
-    "why",
-    "who",
-    "when",
-    "where",
-    "whats",
-    "can",
-    "could",
-    "do",
-    "does",
-    "is",
-    "are",
-    "explain",
-    "list",
-}
-_SHELL = {
-    "rm",
-    "sudo",
-    "mkfs",
-    "chmod",
-    "chown",
-    "curl",
-    "wget",
-    "bash",
-    "sh",
-    "dd",
-    "shutdown",
-    "reboot",
-    "kill",
-    "eval",
-    "exec",
-}
-_DESTROY = {"delete", "erase", "wipe", "destroy", "format", "uninstall", "purge", "rm", "overwrite"}
-_MISUSE = {
-    "malware",
-    "ransomware",
-    "phishing",
-    "virus",
-    "spyware",
-    "keylogger",
-    "botnet",
-    "bomb",
-    "bombs",
-    "weapons",
-    "exploit",
-    "exploits",
-}
-_MAKING = {
-    "write",
-    "make",
-    "build",
-    "create",
-    "generate",
-    "produce",
-    "writes",
-    "makes",
-    "generates",
-    "hack",
-    "steal",
-    "spread",
-    "send",
-}
-_OTHER_MODELS = {"diffusion", "image", "images", "pictures", "picture", "video", "videos", "voice", "speech", "audio", "yolo",
-                 "whisper", "vision", "photos", "music", "draws", "tts", "detector"}  # fmt: skip
+_QUESTIONS = word_set("what which how why who when where whats can could do does is are explain list")
+_SHELL = word_set("rm sudo mkfs chmod chown curl wget bash sh dd shutdown reboot kill eval exec")
+_DESTROY = word_set("delete erase wipe destroy format uninstall purge rm overwrite")
+_MISUSE = word_set("malware ransomware phishing virus spyware keylogger botnet bomb bombs weapons exploit exploits")
+_MAKING = word_set("write make build create generate produce writes makes generates hack steal spread send")
+_OTHER_MODELS = word_set(
+    "diffusion image images pictures picture video videos voice speech audio yolo whisper vision photos music "
+    "draws tts detector"
+)
 
 
 def wanted_range(key: str) -> str:
@@ -128,9 +70,7 @@ def refusal(tokens: list[Token], want: dict[str, str]) -> str | None:
         "runs",
     }
     paths = any(token.kind == "name" or token.text in ("/", "|") for token in tokens)
-    if (seen & _SHELL - {"eval", "sh"} and (paths or words[:1] and words[0] in _SHELL)) or (
-        words[:1] and words[0] in {"sudo", "rm"}
-    ):
+    if (seen & _SHELL - {"eval", "sh"} and (paths or words[0] in _SHELL)) or (words[:1] and words[0] in {"sudo", "rm"}):
         return "I run no shell commands and delete nothing; tell me what to train, export or evaluate"
     if seen & _DESTROY and named and not seen & {"format"}:
         return "I delete and overwrite nothing; remove files yourself, and tell me what to train, export or evaluate"
@@ -141,17 +81,20 @@ def refusal(tokens: list[Token], want: dict[str, str]) -> str | None:
     return None
 
 
+def is_cancelled(tokens: list[Token], history: History) -> bool:
+    """Whether an open question is waved away: `never mind`."""
+    return history.pending is not None and len(tokens) <= 6 and any(token.text in _CANCEL for token in tokens)
+
+
 def answer_aside(
     tokens: list[Token], text: str, history: History, empty: bool, want: set[str]
 ) -> tuple[bool, str] | None:
-    """(whether it is small talk or help, reply) for a message that orders nothing; None where it may order something."""
+    """(is it small talk or help, reply) for a message that orders nothing; None where it may order something."""
     words = [token.text for token in tokens if token.kind in ("word", "tool", "choice")]
     seen = set(words)
     asks = "?" in text or bool(words and words[0] in _QUESTIONS)
     if not tokens:
         return True, HELP
-    if history.pending is not None and seen & _CANCEL and len(tokens) <= 6:
-        return True, "Dropped. Tell me what to do instead"
     if asks and (answer := _about_tools(tokens, seen, history)) is not None:
         return True, answer
     if not empty:
@@ -187,14 +130,20 @@ def _about_tools(tokens: list[Token], seen: set[str], history: History) -> str |
         return f"Base models: {', '.join(BASE_MODELS)}; any hub id such as org/name or a local model folder works too"
     if "prepare_dataset.source" in keys and listing:
         return (
-            f"Data: {', '.join(DATASETS)}, a hub id such as org/name, a local file or folder (jsonl, json, csv, parquet, "
-            "arrow, txt), or an https://, s3:// or gs:// address"
+            f"Data: {', '.join(DATASETS)}, a hub id such as org/name, a local file or folder (jsonl, json, csv, "
+            "parquet, arrow, txt), or an https://, s3:// or gs:// address"
         )
     types = {"types", "type", "formats", "format", "quants"} & seen or "export_gguf.quantization" in keys
     if listing and (types or any(token.text in ("quantization", "quantisation", "quant") for token in tokens)):
         return f"GGUF types: {', '.join(QUANTIZATIONS)}"
     if listing and any(token.value == "run_eval" for token in tokens) and not any(t.kind == "set" for t in tokens):
-        return "Evaluation sets: heldout, any lm-eval task such as hellaswag or mmlu, a folder of lm-eval tasks, or a .jsonl file"
+        return (
+            "Evaluation sets: heldout, any lm-eval task such as hellaswag or mmlu, a folder of lm-eval tasks, "
+            "or a .jsonl file"
+        )
+    named = next((str(token.value) for token in tokens if token.kind == "tool" and token.value in TOOLS), None)
+    if named and {token.text for token in tokens} & {"arguments", "parameters", "options", "settings", "params"}:
+        return f"`{named}` takes {', '.join(TOOLS[named].input.model_fields)}; `tunesmith tools {named}` describes them"
     if "tools" in seen:
         return f"Tools: {', '.join(TOOLS)}"
     if seen & {"loss", "result", "results", "score"} and seen & {"last", "run", "final", "previous"}:

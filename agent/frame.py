@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 __all__ = ["Frame", "Intent"]
 
-Intent = Literal["new", "change", "repeat", "chat", "refuse"]
+Intent = Literal["new", "change", "repeat", "cancel", "chat", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,13 @@ class Frame:
 
     Attributes:
         intent: `new` starts a pipeline, `change` edits or extends the last one, `repeat` runs it once more,
-            `chat` and `refuse` only answer.
+            `cancel` forgets the open question, `chat` and `refuse` only answer.
         want: tools asked for.
         drop: tools that the user does not want.
         values: `tool.parameter` -> the values asked for. Several values of one parameter make several steps. A
             relative value is `{"times": 2}` or `{"plus": -1}`.
         more: keys of `values` that make further steps beside the last plan's, instead of replacing values.
+        paired: keys whose first values belong together, and whose second do, instead of every combination.
         every: whether "both" or "all" of the last plan's files are meant, not only the newest.
         without: `tool.parameter` -> values of the last plan that go.
         family: a base model's family as written (`llama3.2`), where the name leaves several models.
@@ -34,6 +35,7 @@ class Frame:
     drop: tuple[str, ...] = ()
     values: dict[str, list[Any]] = field(default_factory=dict)
     more: tuple[str, ...] = ()
+    paired: tuple[str, ...] = ()
     every: bool = False
     without: dict[str, list[Any]] = field(default_factory=dict)
     family: str | None = None
@@ -54,7 +56,8 @@ class Frame:
         >>> Frame.from_json(frame.to_json()) == frame
         True
         """
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in data.items()})
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in data.items()}
+        return cls(**fields)
 
     def completed_by(self, answer: "Frame", about: str | None) -> "Frame":
         """This frame with an answer's values in it; a loose number goes to the parameter asked about."""

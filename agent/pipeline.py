@@ -1,4 +1,4 @@
-"""A plan while it is made: steps that know whose output they read, built from nothing or from the last plan."""
+"""A plan while it is made: steps that know whose output they read."""
 
 import itertools
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from .frame import Frame
 from .plan import History, Origin, Plan, Step
 from .questions import missing
 
-__all__ = ["INPUT", "ORDER", "OUTPUT", "Ask", "Draft", "build", "edit", "from_plan", "produced"]
+__all__ = ["INPUT", "ORDER", "OUTPUT", "Ask", "Draft", "build", "filled", "from_plan", "produced", "products"]
 
 INPUT = {
     "finetune_unsloth": "dataset",
@@ -27,9 +27,6 @@ OUTPUT = {
 """The parameter that says where a step writes."""
 
 ORDER = ("prepare_dataset", "finetune_unsloth", "export_gguf", "export_safetensors", "run_eval")
-
-# A step has one of these; a second value means a second step, and a new value replaces them all.
-_ONE_STEP_EACH = {"source", "base_model", "dataset", "quantization", "eval_set", "checkpoint_dir", "gguf_file"}
 
 
 class Ask(Exception):
@@ -86,12 +83,17 @@ def from_plan(plan: Plan) -> list[Draft]:
     return drafts
 
 
-def _products(frame: Frame, tool: str, skip: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+def products(frame: Frame, tool: str, skip: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
     """Every combination of the values asked for one tool: one dict for each step."""
     names = [key.split(".")[1] for key in frame.values if key.startswith(tool + ".")]
     names = [name for name in names if name not in skip]
-    lists = [frame.values[f"{tool}.{name}"] for name in names]
-    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*lists)]
+    lists = [list(enumerate(frame.values[f"{tool}.{name}"])) for name in names]
+    together = [n for n, name in enumerate(names) if f"{tool}.{name}" in frame.paired]
+    return [
+        {name: value for name, (_, value) in zip(names, combination, strict=True)}
+        for combination in itertools.product(*lists)
+        if len({combination[n][0] for n in together}) < 2
+    ]
 
 
 def build(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
@@ -113,7 +115,7 @@ def build(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
         if tool == "prepare_dataset":
             if not sources:
                 raise Ask(missing("prepare_dataset.source"), "prepare_dataset.source")
-            fresh += [_with(Draft(tool), values) for values in _products(frame, tool)]
+            fresh += [filled(Draft(tool), values) for values in products(frame, tool)]
         elif tool == "finetune_unsloth":
             fresh += _trainings(frame, fresh)
         elif tool == "run_eval":
@@ -123,7 +125,8 @@ def build(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
     return fresh
 
 
-def _with(draft: Draft, values: dict[str, Any]) -> Draft:
+def filled(draft: Draft, values: dict[str, Any]) -> Draft:
+    """The draft, after it took these values."""
     for name, value in values.items():
         draft.put(name, value)
     return draft
@@ -138,11 +141,14 @@ def _trainings(frame: Frame, drafts: list[Draft]) -> list[Draft]:
     if not bases or not feeds:
         about = "prepare_dataset.source" if bases else "finetune_unsloth.base_model"
         raise Ask(missing(about, both=not bases and not feeds, family=frame.family), about)
-    return [
-        _with(Draft("finetune_unsloth", feed=feed), values)
-        for feed in feeds
-        for values in _products(frame, "finetune_unsloth")
-    ]
+    made: list[Draft] = []
+    for n, feed in enumerate(feeds):
+        own = frame
+        if "prepare_dataset.source" in frame.paired:  # the n-th source goes with the n-th of its partners
+            mine = {key: frame.values[key][n : n + 1] for key in frame.paired if key.startswith("finetune_unsloth")}
+            own = replace(frame, values=frame.values | mine)
+        made += [filled(Draft("finetune_unsloth", feed=feed), values) for values in products(own, "finetune_unsloth")]
+    return made
 
 
 def _evaluations_alike(drafts: list[Draft]) -> list[Draft]:
@@ -173,21 +179,22 @@ def _untuned(frame: Frame, drafts: list[Draft]) -> list[Any]:
 
 
 def _exports(frame: Frame, tool: str, drafts: list[Draft], history: History) -> list[Draft]:
-    named = _untuned(frame, drafts) + frame.values.get("export_gguf.checkpoint_dir", []) + frame.values.get(
-        "export_safetensors.checkpoint_dir", []
+    named = (
+        _untuned(frame, drafts)
+        + frame.values.get("export_gguf.checkpoint_dir", [])
+        + frame.values.get("export_safetensors.checkpoint_dir", [])
     )
     feeds: list[Draft | None] = [draft for draft in drafts if draft.tool == "finetune_unsloth"]
     others = [draft for draft in drafts if draft.tool in ("export_gguf", "export_safetensors")]
-    values = _products(frame, tool, frozenset({"checkpoint_dir"}))
+    values = products(frame, tool, frozenset({"checkpoint_dir"}))
     made: list[Draft] = []
     if named:
-        for checkpoint in named:
-            made += [_with(Draft(tool), {"checkpoint_dir": checkpoint, **one}) for one in values]
-        return made
+        own = replace(frame, values=frame.values | {f"{tool}.checkpoint_dir": named})
+        return [filled(Draft(tool), one) for one in products(own, tool)]
     if not feeds and others:  # another form of what is exported already
         for other in {id(d.values.get("checkpoint_dir")): d for d in others}.values():
             for one in values:
-                draft = _with(Draft(tool, feed=other.feed), one)
+                draft = filled(Draft(tool, feed=other.feed), one)
                 if "checkpoint_dir" in other.values:
                     draft.values["checkpoint_dir"] = (other.values["checkpoint_dir"][0], "last run")
                 made.append(draft)
@@ -195,21 +202,21 @@ def _exports(frame: Frame, tool: str, drafts: list[Draft], history: History) -> 
     if not feeds and (training := _last_training(history)) is not None and training.old is not None:
         path = produced("finetune_unsloth", training.old.args)
         for one in values:
-            draft = _with(Draft(tool), one)
+            draft = filled(Draft(tool), one)
             draft.values["checkpoint_dir"] = (path, "last run")
             made.append(draft)
         return made
     if not feeds:
         raise Ask(missing("export_gguf.checkpoint_dir", family=frame.family), "export_gguf.checkpoint_dir")
-    return [_with(Draft(tool, feed=feed), one) for feed in feeds for one in values]
+    return [filled(Draft(tool, feed=feed), one) for feed in feeds for one in values]
 
 
 def _evaluations(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
     files = frame.values.get("run_eval.gguf_file", [])
     made: list[Draft] = []
-    values = _products(frame, "run_eval", frozenset({"gguf_file"}))
     if files:
-        return [_with(Draft("run_eval"), {"gguf_file": file, **one}) for file in files for one in values]
+        return [filled(Draft("run_eval"), one) for one in products(frame, "run_eval")]
+    values = products(frame, "run_eval")
     exports = [draft for draft in drafts if draft.tool == "export_gguf"]
     if not exports:
         try:
@@ -220,142 +227,4 @@ def _evaluations(frame: Frame, drafts: list[Draft], history: History) -> list[Dr
     made_now = [draft for draft in exports if draft.old is None]
     newest = made_now or [draft for draft in exports if draft.old is not None and not draft.old.reuse]
     chosen = exports if frame.every or not newest else newest
-    return made + [_with(Draft("run_eval", feed=export), one) for export in chosen for one in values]
-
-
-def edit(frame: Frame, drafts: list[Draft], history: History) -> list[Draft]:
-    """The last plan's drafts with the changes that `frame` asks for."""
-    for tool in frame.drop:
-        drafts = _without(drafts, [draft for draft in drafts if draft.tool == tool])
-    for key, gone in frame.without.items():
-        tool, name = key.split(".")
-        matching = [d for d in drafts if d.tool == tool and _is(d, name, gone)]
-        if key in frame.values and matching:
-            others = [d for d in drafts if d.tool == tool and d not in matching]
-            for draft in matching:
-                draft.put(name, frame.values[key][0])
-            if others:  # the values not spoken of stay
-                frame = _settled(frame, key)
-        elif key not in frame.values and len(matching) < len([d for d in drafts if d.tool == tool]) + (
-            tool != "finetune_unsloth"
-        ):
-            drafts = _without(drafts, matching)
-    _known_family(frame, drafts)
-    created: list[str] = []
-    extended = {key.split(".")[0] for key in frame.more}
-    for tool in extended:
-        drafts = drafts + _siblings(drafts, tool, frame)
-    for key, values in frame.values.items():
-        tool, name = key.split(".")
-        if tool in extended and any(d.tool == tool for d in drafts):
-            continue
-        if key == "prepare_dataset.source":
-            drafts = _resourced(drafts, values)
-        elif key == "finetune_unsloth.dataset":
-            for draft in [d for d in drafts if d.tool == "finetune_unsloth"]:
-                draft.feed = None
-                draft.put(name, values[0])
-            drafts = [d for d in drafts if d.tool != "prepare_dataset" or any(o.feed is d for o in drafts)]
-        elif any(d.tool == tool for d in drafts):
-            drafts = _replaced(drafts, tool, name, values)
-        else:
-            created.append(tool)
-    wanted = list(dict.fromkeys([*frame.want, *(tool for tool in created if tool != "prepare_dataset")]))
-    wanted = [tool for tool in wanted if tool in ORDER]
-    return build(replace(frame, want=tuple(wanted)), drafts, history)
-
-
-def _known_family(frame: Frame, drafts: list[Draft]) -> None:
-    """`what about gemma?` asks which; `evaluate the gemma` speaks of the one that there is."""
-    bases = [str(draft.old.args["base_model"]) for draft in drafts if draft.old and draft.tool == "finetune_unsloth"]
-    if frame.family and bases and not any(base.startswith(frame.family) for base in bases):
-        raise Ask(missing("finetune_unsloth.base_model", family=frame.family), "finetune_unsloth.base_model")
-
-
-def _settled(frame: Frame, key: str) -> Frame:
-    return replace(frame, values={k: v for k, v in frame.values.items() if k != key})
-
-
-def _is(draft: Draft, name: str, values: list[Any]) -> bool:
-    now = draft.old.args.get(name) if draft.old is not None else None
-    return any(str(value).lower() == str(now).lower() for value in values)
-
-
-def _without(drafts: list[Draft], gone: list[Draft]) -> list[Draft]:
-    """Take steps out, with everything that reads them."""
-    dropped = list(gone)
-    for draft in drafts:
-        if draft.feed in dropped and draft.feed is not None:
-            dropped.append(draft)
-    return [draft for draft in drafts if draft not in dropped]
-
-
-def _resourced(drafts: list[Draft], sources: list[Any]) -> list[Draft]:
-    """Other data: every training reads it, prepared first."""
-    prepares = [draft for draft in drafts if draft.tool == "prepare_dataset"]
-    if prepares:
-        return _replaced(drafts, "prepare_dataset", "source", sources)
-    prepare = _with(Draft("prepare_dataset"), {"source": sources[0]})
-    for draft in drafts:
-        if draft.tool == "finetune_unsloth":
-            draft.feed = prepare
-            draft.values.pop("dataset", None)
-    return [prepare, *drafts]
-
-
-def _siblings(drafts: list[Draft], tool: str, frame: Frame) -> list[Draft]:
-    """Further steps like those there are, with other values: `also export q8_0`."""
-    made: list[Draft] = []
-    reads = INPUT.get(tool, "")
-    groups: dict[tuple[int, str], Draft] = {}
-    for draft in drafts:
-        if draft.tool == tool:
-            own = "" if f"{tool}.{reads}" in frame.values else str(draft.values.get(reads))
-            groups[id(draft.feed), own] = draft
-    for template in groups.values():
-        for values in _products(frame, tool):
-            draft = template.copy(template.feed)
-            draft.old = None
-            draft.values.pop(OUTPUT.get(tool, ""), None)
-            if reads in values:
-                draft.feed = None
-            made.append(_with(draft, values))
-    return made
-
-
-def _replaced(drafts: list[Draft], tool: str, name: str, values: list[Any]) -> list[Draft]:
-    """Every step of a tool with another value; with several values, a step and its followers for each."""
-    targets = [draft for draft in drafts if draft.tool == tool]
-    if name in _ONE_STEP_EACH:  # one step remains of those that read the same
-        kept = {(id(draft.feed), str(draft.values.get(INPUT.get(tool, "")))): draft for draft in reversed(targets)}
-        drafts = _without(drafts, [draft for draft in targets if draft not in kept.values()])
-        targets = [draft for draft in targets if draft in kept.values()]
-    for draft in targets:
-        if (
-            name in _ONE_STEP_EACH
-            and name in draft.values
-            and draft.values[name][0] != values[0]
-            and len(targets) > 1
-            and name == "eval_set"
-        ):
-            draft.values.pop(OUTPUT.get(tool, ""), None)
-        draft.put(name, values[0])
-    for value in values[1:]:
-        for draft in targets:
-            drafts = drafts + _branch(drafts, draft, name, value)
-    return drafts
-
-
-def _branch(drafts: list[Draft], draft: Draft, name: str, value: Any) -> list[Draft]:
-    """A copy of a step and of all that follows from it, with one other value."""
-    copy = draft.copy(draft.feed)
-    copy.values.pop(OUTPUT.get(draft.tool, ""), None)
-    copy.put(name, value)
-    made, twins = [copy], {id(draft): copy}
-    for follower in drafts:
-        if follower.feed is not None and id(follower.feed) in twins:
-            twin = follower.copy(twins[id(follower.feed)])
-            twin.values.pop(OUTPUT.get(follower.tool, ""), None)
-            twins[id(follower)] = twin
-            made.append(twin)
-    return made
+    return made + [filled(Draft("run_eval", feed=export), one) for export in chosen for one in values]

@@ -30,7 +30,11 @@ class RulesPlanner:
         """Answer one request: a plan, a question or a refusal; never an exception for any text."""
         frame = read(text, history)
         pending = history.pending
-        if pending is not None and pending.pending is not None and frame.intent not in ("chat", "refuse", "repeat"):
+        if (
+            pending is not None
+            and pending.pending is not None
+            and frame.intent not in ("cancel", "chat", "refuse", "repeat")
+        ):
             waiting = Frame.from_json(pending.pending["frame"])
             about = pending.pending.get("about")
             merged = waiting.completed_by(frame, about if about in NUMERIC else None)

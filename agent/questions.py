@@ -37,7 +37,10 @@ def unknown_model(name: str) -> str:
         return f"Which `{name}` model? {', '.join(members)}"
     related = members or family_members(letters.rstrip("0123456789."))
     if related:
-        return f"`{name}` is not in the catalogue; of its family there are {', '.join(related)}; any hub id such as org/name works too"
+        return (
+            f"`{name}` is not in the catalogue; of its family there are {', '.join(related)}; "
+            "any hub id such as org/name works too"
+        )
     return f"`{name}` is not in the catalogue, no hub id and no folder here; name {_MODELS}"
 
 

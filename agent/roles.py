@@ -1,29 +1,24 @@
 """What each name in a request is: data, base model, checkpoint, GGUF, evaluation set, or a place to write to."""
 
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from tunesmith.tools.artifacts import is_complete
-from tunesmith.tools.catalogue import DATASETS, find_base_model
+from tunesmith.tools.catalogue import find_base_model
 from tunesmith.tools.locations import is_hub_id, local_path, scheme_of
 
+from .bare_names import Roles, find_bare_names
+from .keys import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, SOURCE, TOKENIZER
 from .lexicon import NUMERIC, vocabulary
-from .words import Token, family_members
+from .nearby import STOPS, governing_tool, listed
+from .words import Token, family_members, word_set
 
-__all__ = ["Roles", "assign_roles", "governing_tool", "is_prepared"]
+__all__ = ["assign_roles", "is_prepared"]
 
-SOURCE, BASE, DATASET = "prepare_dataset.source", "finetune_unsloth.base_model", "finetune_unsloth.dataset"
-CHECKPOINT, GGUF_FILE, EVAL_SET = "export_gguf.checkpoint_dir", "run_eval.gguf_file", "run_eval.eval_set"
-TOKENIZER, OUTPUT_FILE = "prepare_dataset.tokenizer", "export_gguf.output_file"
-
-_STOPS = {".", ";", "\n", "?", "!"}
-_SKIPPED = set(
-    "the a an my our your this that file files folder in on at of called named is are was = : ( both new final".split()
+_SKIPPED = word_set(
+    "the a an my our your this that file files folder in on at of called named is are was = : ( both new final"
 )
-_DATA_PREPOSITIONS = {"on", "with", "using", "over", "from", "against", "at", "for"}
-_WRITING = {"save", "write", "store", "put", "output", "place", "saved", "written", "saving", "writing", "call", "name"}
+_DATA_PREPOSITIONS = word_set("on with using over from against at for")
+_WRITING = word_set("save write store put output place saved written saving writing call name")
 _MODEL_HINT = re.compile(
     r"gemma|llama|qwen|mistral|mixtral|phi-?\d|smollm|gpt|bert|falcon|olmo|granite|deepseek|yi-|tinyllama|t5|"
     r"\d+(\.\d+)?[bm]\b|instruct$|-it$|-base$|-chat$",
@@ -31,17 +26,6 @@ _MODEL_HINT = re.compile(
 )
 _DATA_FILE = re.compile(r"\.(jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|xlsx?|docx?|pdf|zip|gz|md)$", re.IGNORECASE)
 _SPLITS = {"train", "training", "validation", "valid", "val", "dev", "test"}
-
-
-@dataclass
-class Roles:
-    """Values by parameter in the order of the text, and the family of a base model whose name leaves several."""
-
-    values: list[tuple[str, Any, int]] = field(default_factory=list)  # key, value, position of the token
-    family: str | None = None
-
-    def of(self, key: str) -> list[Any]:
-        return [value for k, value, _ in self.values if k == key]
 
 
 def is_prepared(path: str) -> bool:
@@ -58,26 +42,6 @@ def is_prepared(path: str) -> bool:
     return re.fullmatch(rf"(\./)?data(-\d+)?/({'|'.join(_SPLITS)})/?", path) is not None
 
 
-def governing_tool(tokens: list[Token], i: int) -> str:
-    """The tool whose word stands nearest before a token in its sentence, else behind it; empty without one."""
-    for step in (-1, 1):
-        j = i + step
-        while 0 <= j < len(tokens) and tokens[j].text not in _STOPS:
-            token = tokens[j]
-            if step > 0 and token.text in (",", "then"):
-                break
-            if token.kind == "tool":
-                return str(token.value)
-            if token.kind == "choice":
-                return str(token.value[0]).split(".")[0]
-            if step < 0 and token.kind == "set":
-                return "run_eval"
-            if step < 0 and token.kind == "quant":
-                return "export_gguf"
-            j += step
-    return ""
-
-
 def assign_roles(tokens: list[Token], tools: set[str], about: str | None, earlier: set[str]) -> Roles:
     """Give every name a parameter.
 
@@ -91,9 +55,9 @@ def assign_roles(tokens: list[Token], tools: set[str], about: str | None, earlie
         if token.used or token.kind not in ("name", "model", "family", "set"):
             continue
         key = ""
-        if previous and _listed(tokens, previous[1], i) and token.kind == tokens[previous[1]].kind:
+        if previous and listed(tokens, previous[1], i) and token.kind == tokens[previous[1]].kind:
             key = previous[0]
-        key = key or _role(tokens, i, tools, about, roles)
+        key = key or _role(tokens, i, tools, about, roles, earlier)
         token.used = True
         previous = (key, i)
         if token.kind == "family" and key in (BASE, CHECKPOINT, ""):
@@ -101,14 +65,9 @@ def assign_roles(tokens: list[Token], tools: set[str], about: str | None, earlie
             continue
         value = token.value if token.kind != "name" or token.unit != "quoted" else token.value.strip()
         roles.values.append((key, value, i))
-    _bare_words(tokens, tools, roles, about)
+    find_bare_names(tokens, tools, roles, about)
     _sizes(tokens, roles)
     return roles
-
-
-def _listed(tokens: list[Token], one: int, other: int) -> bool:
-    between = [token.text for token in tokens[one + 1 : other]]
-    return bool(between) and all(text in (",", "and", "&", "/", "or", "plus", "the") for text in between)
 
 
 def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
@@ -118,7 +77,7 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
         token = tokens[j]
         if token.kind in ("name", "model", "family", "quant", "tool", "set", "number", "size", "choice", "bits"):
             break
-        if token.kind == "punct" and token.text in (",", *_STOPS):
+        if token.kind == "punct" and token.text in (",", *STOPS):
             break
         words.append(token.text)
         if token.kind == "label" and token.value[0] not in NUMERIC:
@@ -134,47 +93,23 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
     return preposition, label, words
 
 
-def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles: Roles) -> str:
+def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles: Roles, earlier: set[str]) -> str:
     token = tokens[i]
     preposition, label, words = _before(tokens, i)
     tool = governing_tool(tokens, i) or (next(iter(tools)) if len(tools) == 1 else "")
-    after = [t.text for t in tokens[i + 1 : i + 4]]
-    as_base = after[:2] == ["as", "base"] or after == ["as", "the", "base"] or after[:2] == ["as", "base model"]
-    as_base = as_base or (after[:1] == ["as"] and {"base", "base model"} & set(after))
-    labelled = label.value[0] if label is not None else ""
+    labelled = str(label.value[0]) if label is not None else ""
     if labelled == TOKENIZER:
         return TOKENIZER
     if token.kind in ("model", "family"):
-        training = "finetune_unsloth" in tools
-        if labelled == CHECKPOINT or (
-            tool in ("export", "export_gguf", "export_safetensors", "run_eval") and not training
-        ):
-            return CHECKPOINT
-        return BASE
+        training = "finetune_unsloth" in tools or ("finetune_unsloth" in earlier and not _object_of_export(tokens, i))
+        exported = tool in ("export", "export_gguf", "export_safetensors", "run_eval") and not training
+        return CHECKPOINT if labelled == CHECKPOINT or exported else BASE
     if token.kind == "set":
-        data_place = tool in ("finetune_unsloth", "prepare_dataset") and preposition in (
-            "on",
-            "with",
-            "using",
-            "from",
-            "",
-        )
-        directly = tool == "prepare_dataset" or preposition
-        taken = roles.of(SOURCE) or roles.of(DATASET) or "run_eval" in {t.value for t in tokens[:i] if t.kind == "tool"}
-        if data_place and directly and not taken and token.value != "heldout" and labelled != EVAL_SET:
-            token.value = tokens[i].text.replace(" ", "_")
-            return SOURCE
-        return EVAL_SET
+        return _role_of_set(tokens, i, tool, preposition, labelled, roles)
     value = str(token.value)
-    writing = preposition in ("into", "→", ">", "onto", "called", "named") or (
-        (preposition in ("to", "in", "as", "at", "under") and bool(_WRITING & set(words)))
-        or (not preposition and bool({"call", "name", "output"} & set(words)))
-    )
-    writing = writing or (preposition in ("to", "as") and tool not in ("", "run_eval") and not _data_like(value))
-    if preposition in ("to", "as", "in", "under") and not writing:
-        writing = _written_earlier(tokens, i) and not _data_like(value)
-    if labelled in ("output_dir", OUTPUT_FILE) or (labelled.endswith(".output_dir")):
-        writing = True
+    after = [t.text for t in tokens[i + 1 : i + 4]]
+    as_base = after[:1] == ["as"] and bool({"base", "base model"} & set(after))
+    writing = labelled.endswith(("output_dir", "output_file")) or _is_destination(tokens, i, tool, preposition, words)
     if value.lower().endswith(".gguf"):
         if labelled == OUTPUT_FILE or (writing and tool != "run_eval"):
             return OUTPUT_FILE
@@ -191,6 +126,43 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     if labelled == CHECKPOINT and tool != "finetune_unsloth":
         return CHECKPOINT
     return _unlabelled(value, tool, preposition, labelled, tools, about, roles)
+
+
+def _role_of_set(tokens: list[Token], i: int, tool: str, preposition: str, labelled: str, roles: Roles) -> str:
+    """An evaluation set, unless it stands where training data belongs: `train gemma3-1b on gsm8k`."""
+    measured = any(token.kind == "tool" and token.value == "run_eval" for token in tokens[:i])
+    taken = bool(roles.of(SOURCE) or roles.of(DATASET)) or measured or labelled == EVAL_SET
+    placed = tool == "prepare_dataset" or (
+        tool == "finetune_unsloth" and preposition in ("on", "with", "using", "from")
+    )
+    if placed and not taken and tokens[i].value != "heldout":
+        tokens[i].value = tokens[i].text.replace(" ", "_")
+        return SOURCE
+    return EVAL_SET
+
+
+def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, words: list[str]) -> bool:
+    """Whether something shall be written to the place that the token at `i` names."""
+    if preposition in ("into", "→", ">", "onto", "called", "named"):
+        return True
+    if not preposition:
+        return bool({"call", "name", "output"} & set(words))
+    if preposition not in ("to", "in", "as", "at", "under"):
+        return False
+    if _WRITING & set(words):
+        return True
+    data = _data_like(str(tokens[i].value))
+    if preposition in ("to", "as") and tool not in ("", "run_eval") and not data:
+        return True
+    return preposition != "at" and not data and _written_earlier(tokens, i)
+
+
+def _object_of_export(tokens: list[Token], i: int) -> bool:
+    """`export gemma3-270m`: a verb of exporting or measuring directly before a name."""
+    j = i - 1
+    while j >= 0 and tokens[j].text in _SKIPPED:
+        j -= 1
+    return j >= 0 and tokens[j].kind == "tool" and tokens[j].value not in ("finetune_unsloth", "prepare_dataset")
 
 
 def _unlabelled(
@@ -239,7 +211,7 @@ def _is_run(value: str) -> bool:
 def _written_earlier(tokens: list[Token], i: int) -> bool:
     """A verb of writing earlier in the clause: `save the merged folder in out/`."""
     for j in range(i - 1, max(-1, i - 12), -1):
-        if tokens[j].text in _STOPS or tokens[j].text in (",", "then"):
+        if tokens[j].text in STOPS or tokens[j].text in (",", "then"):
             return False
         if tokens[j].text in _WRITING:
             return True
@@ -258,79 +230,6 @@ def _written_by(tool: str, tools: set[str], roles: Roles) -> str:
     if "finetune_unsloth" in tools or not tools:
         return "finetune_unsloth.output_dir"
     return "prepare_dataset.output_dir" if "prepare_dataset" in tools else OUTPUT_FILE
-
-
-def _bare_words(tokens: list[Token], tools: set[str], roles: Roles, about: str | None) -> None:
-    """Words that are no words of ours, where a dataset, an evaluation set or a base model belongs."""
-    keys = {key for key, _, _ in roles.values}
-    for i, token in enumerate(tokens):
-        if token.kind != "word" or token.used or not _namelike(token):
-            continue
-        name = str(token.value)
-        written = "".join(ch for ch in name.lower() if ch.isalnum())
-        catalogued = next((known for known in DATASETS if known.replace("_", "") == written), None)
-        if catalogued is None and i + 1 < len(tokens) and tokens[i + 1].kind == "word":
-            both = written + tokens[i + 1].text
-            catalogued = next((known for known in DATASETS if known.replace("_", "") == both), None)
-            if catalogued:
-                tokens[i + 1].used = True
-        key = SOURCE if catalogued else _bare_role(tokens, i, tools, about)
-        if not key or (key in keys and not catalogued and not _joins(tokens, i, roles, key)):
-            continue
-        token.used = True
-        keys.add(key)
-        roles.values.append((key, catalogued or (name.lower() if key == EVAL_SET else name), i))
-
-
-def _joins(tokens: list[Token], i: int, roles: Roles, key: str) -> bool:
-    return any(k == key and _listed(tokens, position, i) for k, _, position in roles.values)
-
-
-def _namelike(token: Token) -> bool:
-    return (
-        token.text not in vocabulary() and token.text.isascii() and re.match(r"[a-z][\w.-]+$", token.text) is not None
-    )
-
-
-def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) -> str:
-    token = tokens[i]
-    marked = re.search(r"[_\d-]", token.text) is not None  # written like a name: my_corpus, c4, oasst-de
-    before = tokens[i - 1] if i else Token("punct", "\n")
-    after = tokens[i + 1] if i + 1 < len(tokens) else Token("punct", "\n")
-    determined = before.text in ("the", "a", "an", "this", "that")
-    lead = tokens[i - 2] if determined and i > 1 else before
-    noun_after = after.kind == "label" and SOURCE in after.value
-    ends = after.kind != "word" or after.text in vocabulary()
-    tool = governing_tool(tokens, i)
-    if lead.text in ("=", ":", "is") and i > 1:
-        lead = tokens[i - 2]
-    if lead.kind == "label" and lead.value[0] in (SOURCE, BASE, EVAL_SET, DATASET, TOKENIZER) and (marked or ends):
-        return SOURCE if lead.value[0] == DATASET else str(lead.value[0])
-    if tool == "run_eval" and lead.text in ("on", "against", "at", "with") and (marked or (ends and not determined)):
-        return EVAL_SET
-    if tool == "run_eval" and lead.kind in ("set", "punct", "word") and marked and lead.text in (",", "and"):
-        return EVAL_SET
-    if tool in ("finetune_unsloth", "prepare_dataset", "") and noun_after and lead.text not in ("my", "our"):
-        return SOURCE if tools or tool else ""
-    plain = ends and not determined
-    if tool in ("finetune_unsloth", "") and "finetune_unsloth" in tools:
-        if lead.text in ("on", "over") and (marked or plain):
-            return SOURCE
-        if lead.text in ("with", "using", "from") and marked:
-            return SOURCE
-    if tool == "prepare_dataset" and (lead.kind == "tool" or lead.text == "get") and (marked or plain):
-        return SOURCE
-    if (
-        lead.kind == "tool"
-        and lead.value == "finetune_unsloth"
-        and (marked or (plain and after.text in ("on", "with", "using")))
-    ):
-        return BASE
-    if not tools and about in (SOURCE, BASE) and len(tokens) <= 3:
-        return about
-    if not tools and marked and lead.text in ("with", "on", "use", "using", "try"):
-        return SOURCE
-    return ""
 
 
 def _sizes(tokens: list[Token], roles: Roles) -> None:

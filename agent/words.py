@@ -5,13 +5,19 @@ file called `train_5_epochs.csv` orders nothing.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
 from tunesmith.tools.catalogue import BASE_MODELS, QUANTIZATIONS, find_base_model
 from tunesmith.tools.locations import local_path
 
-__all__ = ["Token", "Vocabulary", "family_members", "quantizations_like", "tokenize"]
+__all__ = ["Token", "Vocabulary", "family_members", "quantizations_like", "tokenize", "word_set"]
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, for tables of words."""
+    return frozenset(text.split())
 
 
 @dataclass
@@ -74,10 +80,14 @@ _MASTER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _NO_PATHS = {"w/", "w/o", "and/or", "n/a", "i/o", "/", "//"}
-_SMALL = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
-_WORD_NUMBERS = {word: n for n, word in enumerate((_SMALL + " seventeen eighteen nineteen").split())}
-_WORD_NUMBERS |= {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
-_WORD_NUMBERS |= {"single": 1, "dozen": 12, "couple": 2, "fourty": 40}
+_UP_TO_NINETEEN = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORD_NUMBERS = {word: number for number, word in enumerate(_UP_TO_NINETEEN.split())}
+_WORD_NUMBERS |= {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
+_WORD_NUMBERS |= {"single": 1, "couple": 2}
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
 
 
@@ -248,13 +258,17 @@ def _number(match: re.Match[str]) -> Token:
 
 
 def _words(text: str, known: Vocabulary) -> list[Token]:
+    if text in "½¼¾⅓⅔⅛":
+        return [Token("number", text, unicodedata.numeric(text))]
     word = text.lower().replace("’", "'")
     if word.endswith("n't"):
         return [Token("word", "not")]
     word = re.sub(r"'(s|d|ve|re|ll|m)$", "", word).replace("'", "")
     parts = re.split(r"[-.]", word)
-    if len(parts) > 1 and word not in known.words and all(
-        part in known.words or part in _WORD_NUMBERS or part.isdigit() for part in parts
+    if (
+        len(parts) > 1
+        and word not in known.words
+        and all(part in known.words or part in _WORD_NUMBERS or part.isdigit() for part in parts)
     ):
         tokens = [Token("number", p, int(p)) if p.isdigit() else Token("word", p) for p in parts]
         for token in tokens[1:]:
@@ -275,6 +289,8 @@ def _word_numbers(tokens: list[Token]) -> list[Token]:
             result[-2:] = [Token("number", f"half a {word}", _SCALES[word] // 2)]
         elif before.unit == "tens" and 0 < _WORD_NUMBERS.get(word, 0) < 10:
             before.value, before.text, before.unit = before.value + _WORD_NUMBERS[word], f"{before.text} {word}", ""
+        elif token.kind == "number" and before.text == "(" and [t.value for t in result[-2:-1]] == [token.value]:
+            result.pop()  # `two (2) epochs`
         elif token.kind == "punct" and token.text == "-" and not token.spaced:
             continue  # `2-epoch`, `twenty-five`
         elif word in ("parameters", "parameter", "params", "param") and before.kind == "number" and before.value > 1e6:

@@ -1,0 +1,105 @@
+"""Which tools a message asks for, which it refuses, and which follow from what it names."""
+
+from .amounts import Amounts
+from .bare_names import Roles
+from .choices import loads_base
+from .keys import BASE, DATASET, SOURCE
+from .reading import Reading
+
+__all__ = ["find_orders", "imply_tools", "imply_training"]
+
+
+def find_orders(reading: Reading) -> None:
+    """Which tools the words ask for, and which they refuse."""
+    refused_until = -1
+    for i, token in enumerate(reading.tokens):
+        if token.kind != "tool" or token.used:
+            continue
+        tool = str(token.value)
+        listed = {reading.text(j) for j in range(refused_until + 1, i)}
+        goes_on = (
+            refused_until >= 0
+            and listed <= {"or", "nor", "and", "/", "any", "the", "a"}
+            and (
+                "and" not in listed
+                or reading.text(i + 1) in ("", ".", ",", "for", "please", "this", "\n", ";", "yet", "now", "step")
+            )
+        )
+        if tool == "finetune_unsloth" and reading.text(i) in ("lora",) and reading.negated(i):
+            reading.put("finetune_unsloth.lora_r", 0)
+            token.used = True
+        elif reading.negated(i) or (goes_on and listed):
+            reading.drop.add(tool)
+            token.used, refused_until = True, i
+        elif not _refers(reading, i, tool, token.unit):
+            reading.want[tool] = "verb" if token.unit == "verb" else reading.want.get(tool, "noun")
+    _settle_export(reading)
+    _getting_ready(reading)
+
+
+def _getting_ready(reading: Reading) -> None:
+    """`get the validation split of X ready`."""
+    for i, token in enumerate(reading.tokens):
+        if token.kind == "word" and token.text == "ready" and {"get", "getting"} & {t.text for t in reading.tokens[:i]}:
+            token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"
+            reading.want["prepare_dataset"] = "verb"
+
+
+def _refers(reading: Reading, i: int, tool: str, strength: str) -> bool:
+    """Whether a noun only refers to something there is: `benchmark the gguf`, `models/a.gguf, my gguf`."""
+    if strength != "noun":
+        return False
+    if tool == "export_gguf":
+        near = reading.tokens[max(0, i - 1) : i + 2]
+        if any(t.kind == "name" and str(t.value).lower().endswith(".gguf") for t in near):
+            return True
+    earlier = {str(t.value) for t in reading.tokens[:i] if t.kind == "tool" and t.unit == "verb"}
+    pointed = (
+        reading.text(i - 1) in ("the", "that", "this", "my", "new", "both", "all")
+        or reading.tokens[i - 1].kind == "quant"
+    )
+    return "run_eval" in earlier and not earlier & {"export", "export_gguf"} and pointed and i > 0
+
+
+def _settle_export(reading: Reading) -> None:
+    """`export` and `convert` alone mean a GGUF, unless only safetensors are spoken of."""
+    if "export" in reading.drop:
+        reading.drop.discard("export")
+        reading.drop |= {"export_gguf", "export_safetensors"}
+    typed = any(t.kind == "quant" and not loads_base(reading, i) for i, t in enumerate(reading.tokens))
+    strength = reading.want.pop("export", None)
+    if strength and not ("export_safetensors" in reading.want and "export_gguf" not in reading.want and not typed):
+        reading.want.setdefault("export_gguf", strength)
+        reading.want["export_gguf"] = strength
+    if strength:
+        reading.drop -= {"export_gguf"} & set(reading.want)
+    reading.drop -= {tool for tool in reading.drop if reading.want.get(tool) == "verb" and tool != "export_gguf"}
+
+
+def imply_training(reading: Reading, amounts: Amounts) -> None:
+    """Values that only training has, or a model that opens a request with data, make it a training."""
+    if {"finetune_unsloth", "prepare_dataset"} & (set(reading.want) | reading.drop) or reading.last is not None:
+        return
+    own = any(keys[0].startswith("finetune_unsloth.") and len(keys) == 1 for keys, _, _ in amounts.values)
+    if own and any(t.kind in ("model", "family") or (t.kind == "name" and "/" in t.text) for t in reading.tokens):
+        reading.want["finetune_unsloth"] = "implied"
+
+
+def imply_tools(reading: Reading, roles: Roles) -> None:
+    """Training is implied by a model beside data, and by values that only training has."""
+    own = [key for key in reading.values if key.startswith("finetune_unsloth.") and key not in (BASE, DATASET)]
+    has_base = bool(roles.of(BASE)) or roles.family is not None or BASE in reading.values
+    has_data = bool(roles.of(SOURCE) or roles.of(DATASET))
+    if "finetune_unsloth" not in reading.drop and reading.want.get("prepare_dataset") != "verb":
+        if (has_base and has_data) or (own and (has_base or has_data)):
+            reading.want.setdefault("finetune_unsloth", "implied")
+    elif own and "finetune_unsloth" not in reading.drop and has_base:
+        reading.want.setdefault("finetune_unsloth", "implied")
+    if "finetune_unsloth" in reading.drop:
+        reading.want.pop("finetune_unsloth", None)
+    if (
+        roles.of("prepare_dataset.output_dir")
+        and "prepare_dataset" not in reading.want
+        and "finetune_unsloth" not in reading.want
+    ):
+        reading.want["prepare_dataset"] = "implied"
