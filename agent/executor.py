@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tunesmith.tools.artifacts import free_path, is_complete, read_json
+from tunesmith.tools.artifacts import free_path, read_json
 from tunesmith.tools.base import BadRequest, MissingExtra, Result, ToolFailed
 from tunesmith.tools.process import run_tool
 from tunesmith.tools.registry import TOOLS
 
-from .records import Record, StepRecord, lock, now, outputs_exist, save, step_key
+from .records import Record, StepRecord, artifact, is_made, lock, now, save, step_key
 
 __all__ = ["Watcher", "execute"]
 
@@ -66,10 +66,9 @@ def _run_step(record: Record, position: int, step: StepRecord, descriptor: int, 
     if step.state in ("running", "failed", "interrupted"):
         _adopt_or_clear(step, result_file)
     if step.state in ("done", "reused"):
-        if not outputs_exist(step.tool, step.args):
+        if not is_made(made := artifact(step.tool, step.args)):
             raise BadRequest(
-                f"what `{step.tool}` made is gone or incomplete ({', '.join(map(str, _outputs(step)))}); "
-                "ask for the work again instead of resuming it"
+                f"what `{step.tool}` made is gone or incomplete (`{made}`); ask for the work again instead of resuming it"
             )
         step.key = step.key or step_key(step.tool, step.args)
         save(record)
@@ -114,17 +113,12 @@ def _adopt_or_clear(step: StepRecord, result_file: Path) -> None:
     died between the two) is moved aside, so that the step can run again; an unfinished run folder stays, for its
     tool goes on from the checkpoints in it.
     """
-    if result_file.is_file() and outputs_exist(step.tool, step.args):
+    made = artifact(step.tool, step.args)
+    if result_file.is_file() and is_made(made):
         step.result = TOOLS[step.tool].result.model_validate(read_json(result_file)).model_dump(mode="json")
         step.state, step.error = "done", None
-        return
-    for path in _outputs(step):
-        if path.is_file() or is_complete(path):
-            path.rename(free_path(path.with_name(f"{path.stem}-interrupted{path.suffix}")))
-
-
-def _outputs(step: StepRecord) -> list[Path]:
-    return TOOLS[step.tool].validate(step.args).writes()
+    elif made is not None and is_made(made):
+        made.rename(free_path(made.with_name(f"{made.stem}-interrupted{made.suffix}")))
 
 
 def _keep_report(record: Record, result: Result) -> None:

@@ -23,13 +23,14 @@ __all__ = [
     "RECORDS",
     "Record",
     "StepRecord",
+    "artifact",
     "find",
     "history",
+    "is_made",
     "load_all",
     "lock",
     "new_record",
     "now",
-    "outputs_exist",
     "save",
     "step_key",
 ]
@@ -228,15 +229,14 @@ def step_key(tool: str, args: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
 
 
-def outputs_exist(tool: str, args: dict[str, Any]) -> bool:
-    """Whether everything that the step writes is there and complete."""
-    for path in TOOLS[tool].validate(args).writes():
-        if path.is_dir():
-            if not is_complete(path):
-                return False
-        elif not path.is_file():
-            return False
-    return True
+def artifact(tool: str, args: dict[str, Any]) -> Path | None:
+    """What the step makes, or None for a step that names no output beforehand."""
+    return next(iter(TOOLS[tool].validate(args).writes()), None)
+
+
+def is_made(path: Path | None) -> bool:
+    """Whether an artifact is there and complete; a step without one counts as made."""
+    return path is None or path.is_file() or is_complete(path)
 
 
 def _is_done(step: StepRecord) -> bool:
@@ -244,7 +244,7 @@ def _is_done(step: StepRecord) -> bool:
     if step.state not in ("done", "reused") or step.key is None or step.tool not in TOOLS:
         return False
     try:
-        return outputs_exist(step.tool, step.args) and step_key(step.tool, step.args) == step.key
+        return is_made(artifact(step.tool, step.args)) and step_key(step.tool, step.args) == step.key
     except BadRequest:
         return False  # recorded by a version with other parameters
 

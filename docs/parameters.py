@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-
 from tunesmith.tools.registry import TOOLS, Tool
 
 PAGE = Path(__file__).resolve().parent / "tech_implementation.md"

@@ -49,7 +49,11 @@ class ToolInput(BaseModel):
         return []
 
     def writes(self) -> list[Path]:
-        """Local paths that this call creates and that must not exist yet."""
+        """Local paths that this call creates and that must not exist yet.
+
+        The first is the artifact itself, which is complete last; the others may be absent where there is nothing
+        to put into them.
+        """
         return []
 
 
