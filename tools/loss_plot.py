@@ -25,37 +25,30 @@ def plot_loss(metrics: Sequence[dict[str, Any]], path: Path, title: str) -> None
 
     steps = [line["step"] for line in metrics]
     losses = [line["loss"] for line in metrics]
-    figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     window = max(1, len(steps) // 20)
-    few = len(steps) < 30
-    thin: dict[str, Any] = {"alpha": 0.3 if window > 1 else 1.0, "linewidth": 1, "marker": "." if few else None}
-    axes.plot(steps, losses, color=_BLUE, label="loss of each step", **thin)
+    thin: dict[str, Any] = {
+        "alpha": 0.35 if window > 1 else 1.0,
+        "linewidth": 1,
+        "marker": "." if window == 1 else None,
+    }
+    figure = Figure(figsize=(8, 5), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.plot(steps, losses, color=_BLUE, label="each step", **thin)
     if window > 1:
-        axes.plot(steps, _running_mean(losses, window), color=_BLUE, linewidth=2, label=f"mean of {window} steps")
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats per token)")
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color=_GREY, alpha=0.25)
-    rates = axes.twinx()
-    rates.plot(
-        steps,
-        [line["learning_rate"] for line in metrics],
-        color=_GREY,
-        linestyle="--",
-        linewidth=1,
-        label="learning rate (right)",
-    )
-    rates.set_ylim(bottom=0)
-    rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    rates.tick_params(axis="y", colors=_GREY)
-    handles = [*axes.get_lines(), *rates.get_lines()]
-    axes.legend(handles, [str(line.get_label()) for line in handles], frameon=False, loc="upper right")
-    axes.set_title(title, loc="left", fontsize=11)
-    for part in (axes, rates):
-        part.spines["top"].set_visible(False)
+        upper.plot(steps, _running_mean(losses, window), color=_BLUE, linewidth=2, label=f"mean of {window} steps")
+        upper.legend(frameon=False, loc="upper right")
+    upper.set_ylabel("loss")
+    upper.set_title(title, loc="left", fontsize=11)
+    lower.plot(steps, [line["learning_rate"] for line in metrics], color=_GREY, linewidth=1.5)
+    lower.set_ylabel("learning rate")
+    lower.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    lower.set_xlabel("step")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (upper, lower):
+        axes.set_ylim(bottom=0)
+        axes.grid(color=_GREY, alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
     with new_file(path, replace=True) as partial:
         figure.savefig(partial, format="png")
 

@@ -109,6 +109,8 @@ def load_model(
         trust_remote_code=False,
         **options,
     )
+    if quant == "4bit" and not any(type(part).__name__ == "Linear4bit" for part in model.modules()):
+        note("the base is loaded in 16 bit: 4 bit does not work for this model on this processor")
     return model
 
 

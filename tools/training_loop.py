@@ -14,6 +14,7 @@ from typing import Any
 from .base import ToolFailed, emit, note
 from .checkpoints import Checkpoint, write_checkpoint
 from .control_file import ControlFile, Save, SetValue, Stop
+from .training_memory import return_free_memory
 from .training_state import capture, restore, restore_weights, set_learning_rate
 
 __all__ = ["METRICS", "Progress", "read_metrics", "train"]
@@ -226,6 +227,7 @@ class _Steps:
         progress = self._progress
         progress.advance(seconds)
         self._record(loss, norm, float(logs["learning_rate"]), seconds)
+        return_free_memory()
         save = progress.step == progress.total
         stop = False
         for operation in self._control.due(progress.step):

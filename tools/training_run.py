@@ -18,6 +18,7 @@ from .loss_plot import plot_loss
 from .model_card import model_card
 from .model_loading import Device, add_lora, import_unsloth, load_model
 from .training_loop import Progress, read_metrics, train
+from .training_memory import needs_recomputation
 from .training_rows import TokenRows, conversation_rows, preference_rows, text_rows
 
 __all__ = ["run_training"]
@@ -87,7 +88,10 @@ def run_training(
         progress.step, progress.seconds = checkpoint.step, checkpoint.state["extra"]["seconds"]
     read_metrics(folder, upto_step=progress.step)
     control = ControlFile(folder, progress.step)
-    recompute = False
+    largest = max(len(batch) * max(tokens.rows[row].length for row in batch) for batch in order)
+    recompute = needs_recomputation(config, largest * (2 if arguments["method"] == "dpo" else 1))
+    if recompute:
+        note("activations are computed twice to save memory, which takes a third longer")
     model = load_model(
         base,
         device,
@@ -222,20 +226,27 @@ def _write_model(model: Any, folder: Path, base_name: str, dtype: str) -> None:
 
     if not hasattr(model, "peft_config"):
         model.config._name_or_path = base_name
+        model.config.use_cache = True  # off while training
         kind = getattr(torch, dtype, torch.bfloat16)
         model.to(kind if kind in (torch.float16, torch.bfloat16) else torch.bfloat16).save_pretrained(folder)
+        _make_readable(folder)
         return
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    (config,) = model.peft_config.values()
+    config = model.peft_config["default"]
     config.base_model_name_or_path = base_name  # not where the base happened to lie on this machine
     config.save_pretrained(folder)
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)
     with new_file(folder / "adapter_model.safetensors", replace=True) as partial:
         tensors = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
         save_file(tensors, partial, metadata={"format": "pt"})
-    (folder / "adapter_model.safetensors").chmod(0o644)  # safetensors creates it for the owner alone
+    _make_readable(folder)
+
+
+def _make_readable(folder: Path) -> None:
+    for path in folder.glob("*.safetensors"):
+        path.chmod(0o644)  # safetensors creates its files for the owner alone
 
 
 def _write_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
