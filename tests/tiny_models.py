@@ -1,6 +1,7 @@
 """Models of random weights, small enough for a test and true to their family's shape and tokenizer."""
 
 import json
+import sys
 from pathlib import Path
 
 __all__ = ["make_tiny_gemma"]
@@ -78,3 +79,7 @@ def make_tiny_gemma(folder: Path, *, hidden: int = 64, inner: int = 128, vocab: 
     generation = {"bos_token_id": 2, "eos_token_id": [1, tokenizer.convert_tokens_to_ids("<end_of_turn>")]}
     (folder / "generation_config.json").write_text(json.dumps(generation))
     return folder
+
+
+if __name__ == "__main__":
+    make_tiny_gemma(Path(sys.argv[1]))
