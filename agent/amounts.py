@@ -1,11 +1,10 @@
 """Which number in a request belongs to which parameter, and whether it is a value or a change of one."""
 
-from typing import Any
-
+from .amount_values import Amounts, bind, number_at, scaled, text_at
 from .lexicon import NUMERIC
 from .words import Token, word_set
 
-__all__ = ["Amounts", "read_amounts"]
+__all__ = ["read_amounts"]
 
 _FACTORS = {
     **dict.fromkeys(("double", "twice", "doubled", "doubling"), 2),
@@ -29,16 +28,12 @@ _CONNECTORS = word_set(
     "of to at is be for around about exactly only just up a the set was should now from by it as approximately "
     "roughly max maximum value down equal equals each with most over use using out go get have"
 )
+_MAY_BE_NONE = {
+    "finetune_unsloth.weight_decay",
+    "finetune_unsloth.warmup_steps",
+    "prepare_dataset.heldout_fraction",
+}
 _PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
-
-
-class Amounts:
-    """What `read_amounts` found: values by parameter, changes of none in particular, and what is unclear."""
-
-    def __init__(self) -> None:
-        self.values: list[tuple[tuple[str, ...], list[Any], int]] = []  # candidate keys, values, position of the label
-        self.relative: list[dict[str, float]] = []
-        self.unclear: tuple[tuple[str, ...], str] | None = None  # candidate keys, what is unclear
 
 
 def read_amounts(tokens: list[Token]) -> Amounts:
@@ -55,6 +50,7 @@ def read_amounts(tokens: list[Token]) -> Amounts:
                 _ = sides[0](tokens, i, found) or sides[1](tokens, i, found)
     _shares(tokens, found)
     _shared(tokens, labels, found)
+    _apart(tokens, labels, found)
     for i in labels:
         if not tokens[i].used and found.unclear is None and (verb := _compared(tokens, i)):
             found.unclear = (tokens[i].value, verb)
@@ -65,7 +61,7 @@ def read_amounts(tokens: list[Token]) -> Amounts:
         if (
             token.kind == "number"
             and not token.used
-            and _text(tokens, i + 1) == "times"
+            and text_at(tokens, i + 1) == "times"
             and _stands_alone(tokens, i + 1)
         ):
             token.used = True
@@ -73,30 +69,16 @@ def read_amounts(tokens: list[Token]) -> Amounts:
     return found
 
 
-def _text(tokens: list[Token], i: int) -> str:
-    return tokens[i].text if 0 <= i < len(tokens) and tokens[i].kind in ("word", "punct", "choice") else ""
-
-
-def _number(tokens: list[Token], i: int) -> Token | None:
-    return tokens[i] if 0 <= i < len(tokens) and tokens[i].kind == "number" and not tokens[i].used else None
-
-
-def _bind(tokens: list[Token], i: int, found: Amounts, values: list[Any]) -> bool:
-    tokens[i].used = True
-    found.values.append((tokens[i].value, values, i))
-    return True
-
-
 def _stands_alone(tokens: list[Token], i: int) -> bool:
-    return _text(tokens, i + 1) in ("that", "it", "this", "them", "") or i + 1 == len(tokens)
+    return text_at(tokens, i + 1) in ("that", "it", "this", "them", "") or i + 1 == len(tokens)
 
 
 def _direction(tokens: list[Token], i: int) -> int:
     """+1 or -1 after a verb that raises or lowers, looking left in the sentence, then right; 0 without one."""
     for step in (-1, 1):
         j = i + step
-        while 0 <= j < len(tokens) and _text(tokens, j) not in (".", ";", ",", "\n") and abs(j - i) < 7:
-            if (word := _text(tokens, j)) in _UP | _DOWN | {"multiply", "scale"}:
+        while 0 <= j < len(tokens) and text_at(tokens, j) not in (".", ";", ",", "\n") and abs(j - i) < 7:
+            if (word := text_at(tokens, j)) in _UP | _DOWN | {"multiply", "scale"}:
                 return -1 if word in _DOWN else 1
             j += step
     return 0
@@ -105,31 +87,31 @@ def _direction(tokens: list[Token], i: int) -> int:
 def _relative(tokens: list[Token], i: int, found: Amounts) -> bool:
     """`double the epochs`, `half as many epochs`, `10x lower lr`, `5 more epochs`, `lr halved`."""
     j, sign = i - 1, 0
-    while _text(tokens, j) in _SMALL_WORDS | _UP | _DOWN | {"additional", "extra", "further"}:
-        word = _text(tokens, j)
+    while text_at(tokens, j) in _SMALL_WORDS | _UP | _DOWN | {"additional", "extra", "further"}:
+        word = text_at(tokens, j)
         sign = 1 if word in _UP | {"additional", "extra", "further"} else -1 if word in _DOWN else sign
         j -= 1
-    word, number = _text(tokens, j), _number(tokens, j)
+    word, number = text_at(tokens, j), number_at(tokens, j)
     if word in _FACTORS and not tokens[j].used:
         tokens[j].used = True
-        return _bind(tokens, i, found, [{"times": _FACTORS[word]}])
-    if word == "times" and (count := _number(tokens, j - 1)):
+        return bind(tokens, i, found, [{"times": _FACTORS[word]}])
+    if word == "times" and (count := number_at(tokens, j - 1)):
         count.used = True
-        return _bind(tokens, i, found, [{"times": 1 / count.value if sign < 0 and count.value else count.value}])
+        return bind(tokens, i, found, [{"times": 1 / count.value if sign < 0 and count.value else count.value}])
     if number is not None and number.unit == "x":
         number.used = True
-        return _bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 and number.value else number.value}])
-    before = _text(tokens, j - 1)
+        return bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 and number.value else number.value}])
+    before = text_at(tokens, j - 1)
     if number is not None and number.unit != "%" and (sign or before in _PLUS or before in ("remove", "subtract")):
         if before in ("at", "than", "to", "up") or (before == "add" and not sign):
             return False  # `at least 3 more`; `add 10 warmup steps` may set a value: compose decides by the last plan
         number.used = True
         amount = -number.value if sign < 0 or before in ("remove", "subtract") else number.value
-        return _bind(tokens, i, found, [{"plus": amount}])
-    after = _text(tokens, i + 1)
+        return bind(tokens, i, found, [{"plus": amount}])
+    after = text_at(tokens, i + 1)
     if after in _FACTORS and after not in ("half", "third", "quarter", "fifth"):
         tokens[i + 1].used = True
-        return _bind(tokens, i, found, [{"times": _FACTORS[after]}])
+        return bind(tokens, i, found, [{"times": _FACTORS[after]}])
     return False
 
 
@@ -138,39 +120,39 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
     words: list[str] = []
     j = i + 1
     while j < len(tokens) and j - i < 7:
-        word = _text(tokens, j)
+        word = text_at(tokens, j)
         if word in _FACTORS and words and not tokens[j].used:
             tokens[j].used = True
             factor = _FACTORS[word]
             if tokens[i].value[0].endswith("heldout_fraction"):
-                return _bind(tokens, i, found, [factor])
+                return bind(tokens, i, found, [factor])
             if factor < 1 and "by" in words:
                 factor = 1 - factor if _direction(tokens, i) < 0 else 1 + factor
-            return _bind(tokens, i, found, [{"times": factor}])
-        if tokens[j].kind == "label" and tokens[j].unit and _number(tokens, j + 1) is None:
+            return bind(tokens, i, found, [{"times": factor}])
+        if tokens[j].kind == "label" and tokens[j].unit and number_at(tokens, j + 1) is None:
             break
         if word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "→", ">", "-", "~", "≈"}:
             break
         words.append(word)
         j += 1
-    number = _number(tokens, j)
+    number = number_at(tokens, j)
     if number is None:
         return False
-    if tokens[j - 1].text == "from" and _text(tokens, j + 1) in ("to", "→") and _number(tokens, j + 2):
+    if tokens[j - 1].text == "from" and text_at(tokens, j + 1) in ("to", "→") and number_at(tokens, j + 2):
         number.used = True
         return _take(tokens, i, j + 2, found)
     if not words and tokens[i].unit and _labels_next(tokens, j):
         return False
-    following = _text(tokens, j + 1)
+    following = text_at(tokens, j + 1)
     times = number.unit == "x" or following in ("times", "fold", "x") or "factor" in words
     if times or ("by" in words and number.value):
         sign = _direction(tokens, i) or (-1 if following in _DOWN else 1)
         number.used = True
         if number.unit == "%":
-            return _bind(tokens, i, found, [{"times": 1 + sign * number.value / 100}])
-        if times or any(_text(tokens, k) in ("divide", "multiply") for k in range(max(0, i - 4), i)):
-            return _bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 else number.value}])
-        return _bind(tokens, i, found, [{"plus": sign * number.value}])
+            return bind(tokens, i, found, [{"times": 1 + sign * number.value / 100}])
+        if times or any(text_at(tokens, k) in ("divide", "multiply") for k in range(max(0, i - 4), i)):
+            return bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 else number.value}])
+        return bind(tokens, i, found, [{"plus": sign * number.value}])
     return _take(tokens, i, j, found)
 
 
@@ -178,90 +160,110 @@ def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
     """`2 epochs`, `a 2e-4 learning rate`, `1, 2 and 4 epochs`, `add 5 epochs`."""
     j = i - 1
     while (
-        _text(tokens, j) in _LEFT_FILLERS or (j >= 0 and tokens[j].kind == "choice") or _text(tokens, j) == "training"
+        text_at(tokens, j) in _LEFT_FILLERS
+        or (j >= 0 and tokens[j].kind == "choice")
+        or text_at(tokens, j) == "training"
     ):
         j -= 1
-    number = _number(tokens, j)
+    number = number_at(tokens, j)
     if number is None:
-        if _text(tokens, i - 1) in ("a", "an", "one") and tokens[i].text in ("epoch", "pass"):
-            return _bind(tokens, i, found, [1])
+        if text_at(tokens, i - 1) in ("a", "an", "one") and tokens[i].text in ("epoch", "pass"):
+            return bind(tokens, i, found, [1])
         return False
-    if _text(tokens, j - 1) in ("every", "each"):  # `save every 10 steps` is no limit
+    if text_at(tokens, j - 1) in ("every", "each"):  # `save every 10 steps` is no limit
         tokens[i].used = True
         return True
     first = j
     while (
-        (earlier := _number(tokens, first - 2))
-        and _text(tokens, first - 1) in (",", "and", "or", "/", "&", "to")
+        (earlier := number_at(tokens, first - 2))
+        and text_at(tokens, first - 1) in (",", "and", "or", "/", "&", "to")
         and isinstance(earlier.value, int) == isinstance(number.value, int)
     ):
         first -= 2
-    if _number(tokens, first - 1) and not tokens[first].spaced:
+    if number_at(tokens, first - 1) and not tokens[first].spaced:
         found.unclear = (tokens[i].value, f"{tokens[first - 1].text} or {number.text}")
         return True
-    if any(_text(tokens, k) in ("or", "to") for k in range(first, j)) and _text(tokens, first - 1) != "from":
+    if any(text_at(tokens, k) in ("or", "to") for k in range(first, j)) and text_at(tokens, first - 1) != "from":
         found.unclear = (tokens[i].value, f"{tokens[first].text} or {number.text}")
         return True
-    if _text(tokens, first - 1) == "from":
+    if text_at(tokens, first - 1) == "from":
         tokens[first].used, first = True, j
     numbers = [token for token in tokens[first : j + 1] if token.kind == "number"]
     for token in numbers:
         token.used = True
-    if _text(tokens, first - 1) == "add" and len(numbers) == 1:
-        return _bind(tokens, i, found, [{"add": _scaled(number, tokens[i])}])
-    return _bind(tokens, i, found, [_scaled(token, tokens[i]) for token in numbers])
+    if text_at(tokens, i + 1) in ("more", "less", "fewer") and len(numbers) == 1:
+        sign = 1 if text_at(tokens, i + 1) == "more" else -1
+        return bind(tokens, i, found, [{"plus": sign * number.value}])
+    if text_at(tokens, first - 1) == "add" and len(numbers) == 1:
+        return bind(tokens, i, found, [{"add": scaled(number, tokens[i])}])
+    return bind(tokens, i, found, [scaled(token, tokens[i]) for token in numbers])
 
 
 def _take(tokens: list[Token], label: int, j: int, found: Amounts) -> bool:
     """A value after its label, with those that follow in a list: `ranks 8, 16 and 32`."""
     taken = [j]
-    while _text(tokens, taken[-1] + 1) in (",", "and", "/", "&", "or") and _number(tokens, taken[-1] + 2):
+    while text_at(tokens, taken[-1] + 1) in (",", "and", "/", "&", "or") and number_at(tokens, taken[-1] + 2):
         taken.append(taken[-1] + 2)
-    if _text(tokens, taken[-1] + 1) == "," and _text(tokens, taken[-1] + 2) == "and" and _number(tokens, taken[-1] + 3):
+    if (
+        text_at(tokens, taken[-1] + 1) == ","
+        and text_at(tokens, taken[-1] + 2) == "and"
+        and number_at(tokens, taken[-1] + 3)
+    ):
         taken.append(taken[-1] + 3)
     while len(taken) > 1 and _labels_next(tokens, taken[-1]):
         taken.pop()
-    if any(_text(tokens, k) == "or" for k in range(j, taken[-1])):
+    if any(text_at(tokens, k) == "or" for k in range(j, taken[-1])):
         found.unclear = (tokens[label].value, " or ".join(tokens[k].text for k in taken))
         return True
     for k in taken:
         tokens[k].used = True
-    return _bind(tokens, label, found, [_scaled(tokens[k], tokens[label]) for k in taken])
+    return bind(tokens, label, found, [scaled(tokens[k], tokens[label]) for k in taken])
 
 
 def _labels_next(tokens: list[Token], j: int) -> bool:
     """Whether the number at `j` stands before a label of its own, or is something other than a value."""
     k = j + 1
-    while _text(tokens, k) in _LEFT_FILLERS | {"more"}:
+    while text_at(tokens, k) in _LEFT_FILLERS | {"more"}:
         k += 1
     if tokens[j].unit in ("x", "%") or (k < len(tokens) and tokens[k].kind == "bits"):
         return True
     return k < len(tokens) and tokens[k].kind == "label" and tokens[k].value[0] in NUMERIC and not tokens[k].used
 
 
-def _scaled(number: Token, label: Token) -> Any:
-    key = label.value[0]
-    if number.unit == "k":
-        return number.value * (1024 if key.endswith("max_seq_length") else 1000)
-    if number.unit == "m":
-        return number.value * 1_000_000
-    return number.value / 100 if number.unit == "%" else number.value
+def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
+    """`no warmup`, `the default rank`, `the lr is too high, use 2e-4`: a label without a number beside it."""
+    for i in labels:
+        if tokens[i].used or tokens[i].unit:
+            continue
+        if text_at(tokens, i - 1) in ("no", "without", "zero") and tokens[i].value[0] in _MAY_BE_NONE:
+            bind(tokens, i, found, [0])
+        elif any(text_at(tokens, k) in ("default", "defaults") for k in range(i - 1, i + 5)):
+            bind(tokens, i, found, [{"default": True}])
+    open_labels = [i for i in labels if not tokens[i].used]
+    numbers = [j for j, token in enumerate(tokens) if token.kind == "number" and not token.used]
+    if (
+        len(open_labels) == 1
+        and len(numbers) == 1
+        and text_at(tokens, numbers[0] - 1) in ("use", "to", "try", "take", "it")
+    ):
+        tokens[numbers[0]].used = True
+        bind(tokens, open_labels[0], found, [scaled(tokens[numbers[0]], tokens[open_labels[0]])])
 
 
 def _shared(tokens: list[Token], labels: list[int], found: Amounts) -> None:
     """`set the rank and alpha to 32`: a label without a number takes that of the next."""
     for i in labels:
-        k = i + 2 + (_text(tokens, i + 2) == "the")
+        k = i + 2 + (text_at(tokens, i + 2) == "the")
         values = next((values for _, values, position in found.values if position == k and k in labels), None)
-        if not tokens[i].used and not tokens[i].unit and values and _text(tokens, i + 1) in ("and", "&", "/"):
-            _bind(tokens, i, found, list(values))
+        if not tokens[i].used and not tokens[i].unit and values and text_at(tokens, i + 1) in ("and", "&", "/"):
+            bind(tokens, i, found, list(values))
 
 
 def _splits(tokens: list[Token], found: Amounts) -> None:
     """`80/20 split`: the smaller share is held out."""
     for j in range(len(tokens) - 2):
-        one, other = _number(tokens, j), _number(tokens, j + 2)
-        if one and other and _text(tokens, j + 1) == "/" and one.value + other.value == 100:
+        one, other = number_at(tokens, j), number_at(tokens, j + 2)
+        if one and other and text_at(tokens, j + 1) == "/" and one.value + other.value == 100:
             one.used = other.used = True
             found.values.append((("prepare_dataset.heldout_fraction",), [min(one.value, other.value) / 100], j))
 
@@ -284,7 +286,7 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
     }
     for j, token in enumerate(tokens):
         share = token.value / 100 if token.kind == "number" and token.unit == "%" else None
-        if share is None and token.kind == "word" and _FACTORS.get(token.text, 1) < 1 and _text(tokens, j - 1) == "a":
+        if share is None and token.kind == "word" and _FACTORS.get(token.text, 1) < 1 and text_at(tokens, j - 1) == "a":
             share = _FACTORS[token.text]
         if share is None or token.used:
             continue
@@ -294,7 +296,7 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
         if kept:
             token.used = True
             for k in kept:
-                between = {_text(tokens, m) for m in range(min(j, k), max(j, k))}
+                between = {text_at(tokens, m) for m in range(min(j, k), max(j, k))}
                 if (
                     tokens[k].value in ("heldout", "run_eval")
                     and k < j + 5
@@ -307,7 +309,7 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
 def _compared(tokens: list[Token], i: int) -> str:
     """The word of a comparison that names no amount: `more epochs`, `a lower learning rate`, `raise the rank`."""
     for j in range(i - 1, max(-1, i - 4), -1):
-        if (word := _text(tokens, j)) in (_UP | _DOWN) - {"up", "cut", "drop", "down"}:
+        if (word := text_at(tokens, j)) in (_UP | _DOWN) - {"up", "cut", "drop", "down"}:
             return word
         if word not in _SMALL_WORDS:
             break

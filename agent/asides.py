@@ -122,6 +122,9 @@ def _about_tools(tokens: list[Token], seen: set[str], history: History) -> str |
         "means",
     }:
         return None
+    named = next((str(token.value) for token in tokens if token.kind == "tool" and token.value in TOOLS), None)
+    if named and {token.text for token in tokens} & {"arguments", "parameters", "options", "settings", "params"}:
+        return f"`{named}` takes {', '.join(TOOLS[named].input.model_fields)}; `tunesmith tools {named}` describes them"
     labels = [token for token in tokens if token.kind == "label"]
     keys = [token.value[0] for token in labels]
     plural = {token.text for token in tokens} & {"models", "base models"} or "finetune_unsloth.base_model" in keys
@@ -141,9 +144,6 @@ def _about_tools(tokens: list[Token], seen: set[str], history: History) -> str |
             "Evaluation sets: heldout, any lm-eval task such as hellaswag or mmlu, a folder of lm-eval tasks, "
             "or a .jsonl file"
         )
-    named = next((str(token.value) for token in tokens if token.kind == "tool" and token.value in TOOLS), None)
-    if named and {token.text for token in tokens} & {"arguments", "parameters", "options", "settings", "params"}:
-        return f"`{named}` takes {', '.join(TOOLS[named].input.model_fields)}; `tunesmith tools {named}` describes them"
     if "tools" in seen:
         return f"Tools: {', '.join(TOOLS)}"
     if seen & {"loss", "result", "results", "score"} and seen & {"last", "run", "final", "previous"}:

@@ -144,6 +144,8 @@ def read_quantizations(reading: Reading) -> None:
 
 def loads_base(reading: Reading, i: int) -> bool:
     """Whether a type or a number of bits at `i` says how the base is loaded, not what is exported."""
+    if i and reading.tokens[i - 1].value in ("export", "export_gguf"):
+        return False
     after = reading.tokens[i + 1] if i + 1 < len(reading.tokens) else None
     if after is not None and (
         after.text in ("loading", "load", "precision", "base", "training", "qlora") or after.text.startswith("lora")

@@ -18,7 +18,7 @@ class Frame:
         want: tools asked for.
         drop: tools that the user does not want.
         values: `tool.parameter` -> the values asked for. Several values of one parameter make several steps. A
-            relative value is `{"times": 2}` or `{"plus": -1}`.
+            relative value is `{"times": 2}` or `{"plus": -1}`, and `{"default": True}` takes a value back.
         more: keys of `values` that make further steps beside the last plan's, instead of replacing values.
         paired: keys whose first values belong together, and whose second do, instead of every combination.
         every: whether "both" or "all" of the last plan's files are meant, not only the newest.

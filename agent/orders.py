@@ -1,6 +1,6 @@
 """Which tools a message asks for, which it refuses, and which follow from what it names."""
 
-from .amounts import Amounts
+from .amount_values import Amounts
 from .bare_names import Roles
 from .choices import loads_base
 from .keys import BASE, DATASET, SOURCE

@@ -38,7 +38,8 @@ VERBS = {
     "run_eval": (
         "evaluate, eval, evals, evaluating, evaluation, evaluations, evaluated, benchmark, benchmarks, bench, "
         "benchmarking, benchmarked, score, scores, scored, test, tested, testing, measure, measured, assess, "
-        "how good, how well, how does it do, how does it perform, how is it, compare, compared, "
+        "how good, how well, how does it do, how does it perform, how is it, how it does, "
+        "how it performs, how it scores, how well it does, how does it score, compare, compared, "
         "better than the base, better than base, perplexity, accuracy, quality check"
     ),
 }

@@ -52,7 +52,9 @@ class Draft:
 
     def put(self, name: str, value: Any) -> None:
         """Take a value, or a change of the one it has."""
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "default" in value:
+            self.values.pop(name, None)
+        elif isinstance(value, dict):
             self.changes[name] = value
         else:
             self.values[name] = (value, "you")

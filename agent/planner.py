@@ -39,10 +39,10 @@ class RulesPlanner:
             about = pending.pending.get("about")
             merged = waiting.completed_by(frame, about if about in NUMERIC else None)
             completed = compose(merged, history, f"{pending.request}\n{text}", self._on_disk)
-            alone = compose(frame, history, text, self._on_disk)
-            if not (alone.steps and frame.want and (not completed.steps or set(frame.want) >= set(waiting.want))):
+            if completed.steps and not _starts_anew(frame, waiting, about):
                 return completed
-            return alone
+            alone = compose(frame, history, text, self._on_disk)
+            return alone if alone.steps and frame.want else completed
         return compose(frame, history, text, self._on_disk)
 
     def _on_disk(self, path: str) -> bool:
@@ -50,6 +50,14 @@ class RulesPlanner:
             return self._look_at_disk and Path(path).expanduser().exists()
         except (OSError, ValueError, RuntimeError):
             return False
+
+
+def _starts_anew(frame: Frame, waiting: Frame, about: str | None) -> bool:
+    """Whether a message is no answer but a request: it orders other work, or contradicts what waits."""
+    if not frame.want:
+        return False
+    differing = {key for key, values in frame.values.items() if waiting.values.get(key, values) != values}
+    return bool(differing - {about}) or (bool(waiting.want) and not set(frame.want) & set(waiting.want))
 
 
 def answer_requests(lines: Iterable[str]) -> Iterator[dict[str, Any]]:

@@ -37,8 +37,11 @@ def is_prepared(path: str) -> bool:
     folder = local_path(path)
     if folder is None:
         return False
-    if folder.is_dir():
-        return is_complete(folder) or is_complete(folder.parent)
+    try:
+        if folder.is_dir():
+            return is_complete(folder) or is_complete(folder.parent)
+    except OSError:  # a name that no disk could hold
+        return False
     return re.fullmatch(rf"(\./)?data(-\d+)?/({'|'.join(_SPLITS)})/?", path) is not None
 
 
@@ -102,8 +105,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return TOKENIZER
     if token.kind in ("model", "family"):
         training = "finetune_unsloth" in tools or ("finetune_unsloth" in earlier and not _object_of_export(tokens, i))
-        exported = tool in ("export", "export_gguf", "export_safetensors", "run_eval") and not training
-        return CHECKPOINT if labelled == CHECKPOINT or exported else BASE
+        exported = tool in ("export", "export_gguf", "export_safetensors", "run_eval") or labelled == CHECKPOINT
+        return CHECKPOINT if exported and not training else BASE
     if token.kind == "set":
         return _role_of_set(tokens, i, tool, preposition, labelled, roles)
     value = str(token.value)

@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from .amounts import Amounts, read_amounts
+from .amount_values import Amounts
+from .amounts import read_amounts
 from .asides import answer_aside, is_cancelled, refusal
 from .bare_names import Roles
 from .choices import (
@@ -33,7 +34,7 @@ _CORRECTING = word_set("sorry actually wait correction oops no rather mean")
 _ELSEWHERE = word_set("push upload publish deploy serve email notify host")
 # A number before one of these describes the world and sets nothing.
 _THINGS = word_set("gb gib mb cores core people gpu gpus euros tickets")
-_LONGEST = 20_000  # characters of a message that are read
+_LONGEST = 8_000  # characters of a message that are read
 _EARLIER = 20  # messages that a lone number is held against
 
 
@@ -63,7 +64,9 @@ def _read(reading: Reading) -> Frame:
 
 def _take_roles(reading: Reading, roles: Roles) -> None:
     for key, value, i in roles.values:
-        if reading.negated(i) or reading.given_up(i):
+        if key == EVAL_SET and value == "heldout" and reading.negated(i) and "run_eval" not in reading.want:
+            reading.put("prepare_dataset.heldout_fraction", 0)
+        elif reading.negated(i) or reading.given_up(i):
             reading.without.setdefault(key, []).append(value)
         else:
             reading.put(key, value, at=i)

@@ -222,7 +222,7 @@ def _catalogued(source: str) -> str:
 def _changed_value(value: Any, change: dict[str, float]) -> Any:
     result = value * change["times"] if "times" in change else value + change["plus"]
     result = float(f"{result:.12g}")  # 2e-4 / 10 is 2e-05, not 2.0000000000000002e-05
-    return int(result) if isinstance(value, int) and result == int(result) else result
+    return int(result) if isinstance(value, int) and result.is_integer() else result
 
 
 def _checked(tool: str, args: dict[str, Any]) -> dict[str, Any]:

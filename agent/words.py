@@ -73,8 +73,8 @@ _MASTER = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<line>\n\s*(?:[-*•]\s+|\d+[.)]\s+)?)"
     r"|`(?P<tick>[^`\n]+)`|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
     r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
-    r"|(?P<path>(?:[a-z]:\\[^\s,;]+)|[~.]{0,2}[\w@+%~.-]*(?:/[\w@+%=~.*-]*)+)"
-    rf"|(?P<file>[\w@+%~.-]*\w\.(?:{_EXTENSIONS})(?!\w))"
+    r"|(?P<path>(?:[a-z]:\\[^\s,;]+)|[~.]{0,2}[\w@+%~.-]{0,255}(?:/[\w@+%=~.*-]*)+)"
+    rf"|(?P<file>[\w@+%~.-]{{0,255}}\w\.(?:{_EXTENSIONS})(?!\w))"
     rf"|(?P<model>{_MODEL})|(?P<size_only>(?<![\w.])\d+(?:\.\d+)?\s?[bm](?!\w))|{_QUANT}|{_NUMBER}"
     r"|(?P<chunk>[^\W\d]\w*(?:[-.'’]\w+)*)|(?P<digits>\d+\w*)|(?P<punct>[-=]>|.)",
     re.IGNORECASE | re.DOTALL,
@@ -237,7 +237,7 @@ def quantizations_like(text: str) -> list[str]:
 
 
 def _plain(value: float) -> int | float:
-    return int(value) if value == int(value) and abs(value) < 1e15 else value
+    return int(value) if abs(value) < 1e15 and value == int(value) else value
 
 
 def _number(match: re.Match[str]) -> Token:
