@@ -50,7 +50,7 @@ def test_the_example_prompts_of_the_contract_run_the_tools_that_it_names(prompt:
         ("a two-epoch run of qwen3 0.6b on faq.csv", TRAIN, {"epochs": 2}),
         ("tune qwen3 0.6b on faq.csv, 4k context", TRAIN, {"max_seq_length": 4096}),
         ("tune qwen3 0.6b on the first 4k rows of faq.csv", PREPARE, {"limit": 4000}),
-        ("tune qwen3 0.6b on a.csv: rank 4, 12 warmup steps", TRAIN, {"lora_r": 4, "lora_alpha": 4, "warmup_steps": 12}),
+        ("tune qwen3 0.6b on a.csv: rank 4, warmup 12", TRAIN, {"lora_r": 4, "lora_alpha": 4, "warmup_steps": 12}),
         ("tune qwen3 0.6b on faq.csv --batch-size 3 --seed 11", TRAIN, {"batch_size": 3, "seed": 11}),
         ("tune qwen3 0.6b on a.csv, at most 70 steps, no weight decay", TRAIN, {"max_steps": 70, "weight_decay": 0}),
         ("tune qwen3 0.6b on faq.csv, q_proj and o_proj only", TRAIN, {"target_modules": ["q_proj", "o_proj"]}),
