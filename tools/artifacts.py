@@ -88,10 +88,12 @@ def free_path(path: Path) -> Path:
     >>> free_path(Path("no/such/model.gguf")).as_posix()
     'no/such/model.gguf'
     """
+    # The name of a folder may hold dots that part no suffix, such as llama3.2-1b.
+    stem, suffix = (path.name, "") if path.is_dir() else (path.stem, path.suffix)
     number, candidate = 1, path
     while candidate.exists():
         number += 1
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}" if path.suffix else f"{path.name}-{number}")
+        candidate = path.with_name(f"{stem}-{number}{suffix}")
     return candidate
 
 
