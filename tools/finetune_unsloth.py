@@ -6,11 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from .base import BadRequest, OutputPath, Result, ToolInput
-from .base_models import fetch_base_model, local_model, model_sha256
 from .catalogue import LOAD_PRECISION, learning_rate_for
-from .dataset_folder import read_card, read_rows
-from .run_folder import claim_run_folder, default_run_folder
-from .training_run import run_training
 
 __all__ = ["FinetuneUnslothInput", "TrainedModel", "finetune_unsloth"]
 
@@ -48,6 +44,8 @@ class FinetuneUnslothInput(ToolInput):
     )
 
     def reads(self) -> list[Path]:
+        from .base_models import local_model
+
         base = local_model(self.base_model)
         return [Path(self.dataset), *([base] if base else [])]
 
@@ -88,6 +86,11 @@ def finetune_unsloth(request: FinetuneUnslothInput) -> TrainedModel:
         ToolFailed: nothing to learn from, a loss that is not finite, a stop by control.jsonl, no disk space.
         KeyboardInterrupt: SIGTERM or SIGINT; a checkpoint is saved first.
     """
+    from .base_models import fetch_base_model, model_sha256
+    from .dataset_folder import read_card, read_rows
+    from .run_folder import claim_run_folder, default_run_folder
+    from .training_run import run_training
+
     card = read_card(request.dataset)
     kind = card["kind"]
     if (request.method == "dpo") != (kind == "preference"):

@@ -2,19 +2,16 @@
 
 import errno
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note, require_extra
-from .base_models import fetch_tokenizer
-from .dataset_folder import write_folder
-from .dataset_outputs import only_one, publish, refuse_taken, remove
 from .heldout import MAX_HELDOUT, draw, heldout_size
-from .intake import Intake
 from .locations import local_path, scheme_of
-from .row_spool import RowSpool, TokenCounter
-from .sources import Ask, open_source
+
+if TYPE_CHECKING:
+    from .row_spool import RowSpool, TokenCounter
 
 __all__ = ["PrepareDatasetInput", "PreparedDataset", "prepare_dataset"]
 
@@ -94,6 +91,8 @@ def prepare_dataset(request: PrepareDatasetInput) -> PreparedDataset:
         MissingExtra: the library for the source's scheme is not installed.
         ToolFailed: the disk is full.
     """
+    from .dataset_outputs import only_one, refuse_taken, remove
+
     refuse_taken(request.writes(), _recorded(request))
     output_dir = Path(request.output_dir)
     partials = [path.with_name(path.name + ".partial") for path in request.writes()]
@@ -125,6 +124,11 @@ def _recorded(request: PrepareDatasetInput) -> dict[str, Any]:
 
 
 def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) -> PreparedDataset:
+    from .dataset_folder import write_folder
+    from .dataset_outputs import publish
+    from .intake import Intake
+    from .sources import Ask, open_source
+
     dataset, heldout = request.writes()
     ask = Ask(
         source=request.source,
@@ -193,7 +197,7 @@ def _prepare(request: PrepareDatasetInput, scratch: Path, partials: list[Path]) 
     )
 
 
-def _draw_heldout(request: PrepareDatasetInput, rows: RowSpool, own: RowSpool | None) -> set[int]:
+def _draw_heldout(request: PrepareDatasetInput, rows: "RowSpool", own: "RowSpool | None") -> set[int]:
     """Keys of the rows to hold out: from the part that the source itself keeps apart, or else from all rows."""
     if own is not None:
         return draw(own.keys, min(len(own), MAX_HELDOUT), request.seed)
@@ -202,7 +206,7 @@ def _draw_heldout(request: PrepareDatasetInput, rows: RowSpool, own: RowSpool | 
     return draw(rows.keys, heldout_size(len(rows), request.heldout_fraction), request.seed)
 
 
-def _remark(request: PrepareDatasetInput, rows: RowSpool, own: RowSpool | None, keys: set[int]) -> None:
+def _remark(request: PrepareDatasetInput, rows: "RowSpool", own: "RowSpool | None", keys: set[int]) -> None:
     """Tell what a person might not expect of the held-out part."""
     if own is not None:
         lost = sum(key in keys for key in rows.keys)
@@ -219,8 +223,10 @@ def _remark(request: PrepareDatasetInput, rows: RowSpool, own: RowSpool | None, 
         note(f"{got:,} instead of {wanted:,} rows are held out: the others share their question with too many rows")
 
 
-def _token_counter(name: str) -> TokenCounter:
+def _token_counter(name: str) -> "TokenCounter":
     """Count tokens as the base model `name` does, without special tokens and chat template."""
+    from .base_models import fetch_tokenizer
+
     file = fetch_tokenizer(name) / "tokenizer.json"
     if not file.is_file():
         raise BadRequest(f"the base model `{name}` has no tokenizer.json to count with; leave `tokenizer` out")
