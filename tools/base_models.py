@@ -209,6 +209,8 @@ def _from_hub(hub_id: str, name: str, *, curated: bool, whole: bool) -> Path:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    patterns = {"allow_patterns": list(_MODEL_FILES if whole else _TOKENIZER_FILES), "ignore_patterns": list(_IGNORED)}
+
     def download() -> Path:
         files = [sibling.rfilename for sibling in HfApi().model_info(hub_id).siblings or []]
         if "config.json" not in files:
@@ -216,12 +218,11 @@ def _from_hub(hub_id: str, name: str, *, curated: bool, whole: bool) -> Path:
         _check_files(files, f"`{hub_id}`", whole=whole)
         if not curated:  # the catalogue's own models have built-in classes, even where a config names code as well
             _check_config(Path(hf_hub_download(hub_id, "config.json")).parent, f"`{hub_id}`")
-        patterns = _MODEL_FILES if whole else _TOKENIZER_FILES
-        return Path(snapshot_download(hub_id, allow_patterns=list(patterns), ignore_patterns=list(_IGNORED)))
+        return Path(snapshot_download(hub_id, **patterns))
 
     def downloaded_earlier() -> Path | None:
         try:
-            folder = Path(snapshot_download(hub_id, local_files_only=True))
+            folder = Path(snapshot_download(hub_id, local_files_only=True, **patterns))
             _check_files([path.name for path in folder.iterdir()], f"`{hub_id}`", whole=whole)
         except (LocalEntryNotFoundError, BadRequest):
             return None

@@ -17,7 +17,7 @@ from .control_file import ControlFile, Save, SetValue, Stop
 from .training_memory import return_free_memory
 from .training_state import capture, restore, restore_weights, set_learning_rate
 
-__all__ = ["METRICS", "Progress", "read_metrics", "train"]
+__all__ = ["METRICS", "Progress", "StepKeeper", "read_metrics", "train"]
 
 METRICS = "metrics.jsonl"
 
@@ -121,7 +121,7 @@ def train(
         if weight.requires_grad and "lora_" in name:
             weight.data = weight.data.float()  # TRL makes a QLoRA adapter bfloat16, which swallows small updates
     with _signals_wait() as signals:
-        steps = _Steps(progress, run_folder, control, resume, signals)
+        steps = StepKeeper(progress, run_folder, control, resume, signals)
 
         class Hooks(TrainerCallback):
             def on_train_begin(self, *_: Any, **given: Any) -> None:
@@ -177,7 +177,7 @@ def _signals_wait() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-class _Steps:
+class StepKeeper:
     """What happens around each step."""
 
     def __init__(
