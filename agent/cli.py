@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
+_PIPE_WIDTH = 160
 
 _COMMANDS = ("plan", "tools", "runs", "show", "resume", "doctor")
 
@@ -149,10 +150,14 @@ def _guarded(work: "object") -> int:
 
 
 def consoles() -> "tuple[Console, Console]":
-    """Where talk and progress go, and where results go."""
+    """Where talk and progress go, and where results go. In a pipe lines are not folded to a terminal's 80 columns."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False), Console(highlight=False)
+    def console(*, stderr: bool) -> Console:
+        terminal = (sys.stderr if stderr else sys.stdout).isatty()
+        return Console(stderr=stderr, highlight=False, width=None if terminal else _PIPE_WIDTH)
+
+    return console(stderr=True), console(stderr=False)
 
 
 def _plan(request: str, as_json: bool, requests_file: str | None) -> int:

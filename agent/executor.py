@@ -68,7 +68,7 @@ def _run_step(record: Record, position: int, step: StepRecord, descriptor: int, 
     if step.state in ("done", "reused"):
         if not is_made(made := artifact(step.tool, step.args)):
             raise BadRequest(
-                f"what `{step.tool}` made is gone or incomplete (`{made}`); ask for the work again instead of resuming it"
+                f"what `{step.tool}` made is gone or incomplete (`{made}`); ask for the work anew instead"
             )
         step.key = step.key or step_key(step.tool, step.args)
         save(record)

@@ -59,8 +59,22 @@ def _value(value: Any) -> str:
 
 
 def show_result(result: "Result", console: Console) -> None:
-    """What a finished step made, in the tool's own words."""
-    console.print(result.summary(), markup=False, highlight=False, soft_wrap=True)
+    """What a finished step made: scores as a table, anything else in the tool's own words."""
+    from tunesmith.tools.eval_report import TABLE_COLUMNS, EvalReport, table_rows
+
+    if not isinstance(result, EvalReport):
+        console.print(result.summary(), markup=False, highlight=False, soft_wrap=True)
+        return
+    console.print(f"{result.gguf_file} on {result.n} items of {result.eval_set}", markup=False, soft_wrap=True)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in TABLE_COLUMNS:
+        table.add_column(title, no_wrap=True)
+    for row in table_rows(result):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for remark in filter(None, [result.base_remark, *result.remarks]):
+        console.print(remark, markup=False, soft_wrap=True)
+    console.print(f"report: {result.report}", markup=False, soft_wrap=True)
 
 
 def show_records(records: list[Record], console: Console) -> None:
