@@ -50,7 +50,7 @@ def make_tiny_gemma(folder: Path, *, hidden: int = 64, inner: int = 128, vocab: 
         pad_piece="<pad>",
         eos_piece="<eos>",
         bos_piece="<bos>",
-        user_defined_symbols=["<start_of_turn>", "<end_of_turn>"],
+        user_defined_symbols=["<mask>", "<start_of_turn>", "<end_of_turn>"],
         minloglevel=2,
     )
     (folder / "tokenizer.vocab").unlink()

@@ -5,6 +5,7 @@ message; that text is taken from renderings of marked messages, and a template t
 by rendering it again from the pieces.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -61,20 +62,21 @@ def find_shape(template: str, *, bos: str, eos: str, strip_bos: bool) -> ChatSha
         ToolFailed: the template cannot be rendered, or is more than fixed text around messages; says why.
     """
 
-    def rendered(chats: Sequence[Chat]) -> list[str]:
-        texts = render_chats(template, chats, bos_token=bos, eos_token=eos)
-        return [text.removeprefix(bos) if strip_bos and bos else text for text in texts]
-
     user_1, user_2 = ({"role": "user", "content": text} for text in _USER)
     answer_1, answer_2 = ({"role": "assistant", "content": text} for text in _ANSWER)
     system = {"role": "system", "content": _SYSTEM}
-    plain = [
+    chats = [
         Chat([user_1]),
         Chat([user_1], add_generation_prompt=True),
         Chat([user_1, answer_1, user_2], add_generation_prompt=True),
         Chat([user_1, answer_1, user_2, answer_2]),
+        Chat([system, user_1], add_generation_prompt=True),
+        Chat([system, user_1, answer_1, user_2], add_generation_prompt=True),
     ]
-    closed, opened, longer, ended = texts = rendered(plain)
+    texts = render_chats(template, chats, bos_token=bos, eos_token=eos)
+    if strip_bos and bos:
+        texts = [text.removeprefix(bos) for text in texts]
+    closed, opened, longer, ended, with_system, _ = texts
     user_after = _after(closed, _USER[0])
     assistant_after = _after(ended, _ANSWER[1])
     user_before = _without_start(_between(longer, _ANSWER[0], _USER[1]), assistant_after)
@@ -87,19 +89,12 @@ def find_shape(template: str, *, bos: str, eos: str, strip_bos: bool) -> ChatSha
         assistant=(assistant_before, assistant_after),
         generation=_without_start(opened, closed),
     )
-    for chat, text in zip(plain[:3], texts, strict=False):
-        if shape.render(chat.messages, open_end=chat.add_generation_prompt) != text:
-            raise ToolFailed("the chat template writes messages differently depending on what stands around them")
-    with_system = [
-        Chat([system, user_1], add_generation_prompt=True),
-        Chat([system, user_1, answer_1, user_2], add_generation_prompt=True),
-    ]
-    try:
-        system_texts = rendered(with_system)
-        shape = _with_system(shape, system_texts[0])
-    except ToolFailed:
-        return shape  # no system role: such text goes in front of the first user message, as in training
-    if [shape.render(chat.messages, open_end=True) for chat in with_system] != system_texts:
+    ours = [shape.render(chat.messages, open_end=chat.add_generation_prompt) for chat in chats[:3]]
+    if ours != texts[:3]:
+        raise ToolFailed("the chat template writes messages differently depending on what stands around them")
+    with contextlib.suppress(ToolFailed):  # the comparison below tells
+        shape = _with_system(shape, with_system)
+    if [shape.render(chat.messages, open_end=True) for chat in chats[4:]] != texts[4:]:
         note("the Modelfile puts system text where a conversation begins; the chat template sometimes moves it")
     return shape
 

@@ -8,7 +8,9 @@ import functools
 import importlib
 import importlib.util
 import json
+import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +46,8 @@ def convert_to_gguf(model_dir: Path, target: Path, file_type: str) -> None:
         hyperparameters = converters.ModelBase.load_hparams(model_dir, False)
         architecture = converters.get_model_architecture(hyperparameters, converters.ModelType.TEXT)
         converter = converters.get_model_class(architecture)
+        if isinstance(converter.model_arch, _Unknown):
+            raise NotImplementedError(f"gguf does not know {converter.model_arch.name}")
     except NotImplementedError as error:
         named = json.loads((model_dir / "config.json").read_text(encoding="utf-8")).get("architectures")
         raise BadRequest(
@@ -67,6 +71,7 @@ def _converters() -> ModuleType:
     folder = root / "export" / "export_to_gguf"
     if not (folder / "conversion" / "__init__.py").is_file():
         raise ToolFailed(f"`{root}` carries no llama.cpp converters; install auto-round==0.16.1")
+    _name_what_gguf_lacks(folder / "conversion")
     parents: dict[str, Any] = {}
     for name, path in (("auto_round", root), ("auto_round.utils", root / "utils")):
         if name not in sys.modules:
@@ -80,3 +85,26 @@ def _converters() -> ModuleType:
         sys.path.remove(str(folder))
         for name in parents:
             del sys.modules[name]
+
+
+def _name_what_gguf_lacks(sources: Path) -> None:
+    """Give `gguf` a placeholder for each architecture and tensor that only the newer converters know.
+
+    The converters are ahead of the newest `gguf` on the registry, and one module holds many: without the name of a
+    model that nobody converts here, all of its neighbours (Qwen 3 among them) could not be imported.
+    """
+    import gguf
+
+    for file in sources.glob("*.py"):
+        for kind, name in re.findall(
+            r"\bgguf\.(MODEL_ARCH|MODEL_TENSOR)\.([A-Z0-9_]+)", file.read_text(encoding="utf-8")
+        ):
+            if not hasattr(getattr(gguf, kind), name):
+                setattr(getattr(gguf, kind), name, _Unknown(name))
+
+
+@dataclass(frozen=True)
+class _Unknown:
+    """An architecture or tensor that the installed `gguf` does not know."""
+
+    name: str

@@ -173,16 +173,12 @@ def _rendered_samples(model: LlamaModel) -> list[str]:
         Chat([user], add_generation_prompt=True),
         Chat([user, answer]),
         Chat([user, answer, {"role": "user", "content": "  Größe — 大小 😀?\n"}], add_generation_prompt=True),
+        Chat([{"role": "system", "content": "Be brief."}, user], add_generation_prompt=True),
     ]
-    system = [Chat([{"role": "system", "content": "Be brief."}, user], add_generation_prompt=True)]
-    words = [
+    bos, eos = (
         "" if token is None else model.token_bytes(token).decode(errors="replace") for token in (model.bos, model.eos)
-    ]
-    texts = render_chats(model.chat_template, chats, bos_token=words[0], eos_token=words[1])
-    try:
-        return texts + render_chats(model.chat_template, system, bos_token=words[0], eos_token=words[1])
-    except ToolFailed:  # a template without a system role may refuse it
-        return texts
+    )
+    return render_chats(model.chat_template, chats, bos_token=bos, eos_token=eos)
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,7 @@ def assemble(source: ModelSource, target: Path, *, link: bool) -> int:
         for name in _TOKENIZER_FILES:
             if (source.adapter / name).is_file():
                 _take(source.adapter / name, target, link=False)
-    for name in ("config.json", "tokenizer_config.json"):
-        _drop_custom_code(target / name)
+    _clean_configs(target)
     return changed
 
 
@@ -174,8 +173,32 @@ def _take(file: Path, folder: Path, *, link: bool) -> None:
         shutil.copyfile(file, folder / file.name)
 
 
-def _drop_custom_code(file: Path) -> None:
-    """Remove `auto_map`, which names code to download; the models that get here have built-in classes."""
-    if file.is_file() and "auto_map" in (config := read_json(file)):
-        del config["auto_map"]
-        write_json(file, config)
+def _clean_configs(folder: Path) -> None:
+    """Let the copied configs say the same to every reader."""
+    for name in ("config.json", "tokenizer_config.json"):
+        file = folder / name
+        if not file.is_file():
+            continue
+        config = read_json(file)
+        clean = {**config}
+        # Names code to download; the models that get here have built-in classes.
+        clean.pop("auto_map", None)
+        if (folder / "chat_template.jinja").is_file():
+            # transformers reads the file first, llama.cpp's converters this older place.
+            clean.pop("chat_template", None)
+        if name == "tokenizer_config.json" and (folder / "tokenizer.model").is_file():
+            clean = _with_added_tokens(folder, clean)
+        if clean != config:
+            write_json(file, clean)
+
+
+def _with_added_tokens(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Repeat tokenizer.json's added tokens in tokenizer_config.json, where transformers before version 5 kept them.
+
+    llama.cpp's converters look there beside a sentencepiece vocabulary; else `<start_of_turn>` becomes plain text.
+    """
+    if config.get("added_tokens_decoder") or not (folder / "tokenizer.json").is_file():
+        return config
+    added = read_json(folder / "tokenizer.json").get("added_tokens") or []
+    decoder = {str(token["id"]): {name: value for name, value in token.items() if name != "id"} for token in added}
+    return {**config, "added_tokens_decoder": decoder}

@@ -57,7 +57,7 @@ def test_a_truncated_file_is_named_as_such(tmp_path: Path) -> None:
     for length in (len(whole) - 1, len(whole) // 2, 200, 30):
         cut = tmp_path / "cut.gguf"
         cut.write_bytes(whole[:length])
-        with pytest.raises(BadRequest, match="truncated|ends inside|too many|claims|longer than"):
+        with pytest.raises(BadRequest, match=r"truncated|ends inside|too many|claims|longer than"):
             read_header(cut)
 
 

@@ -35,7 +35,7 @@ def test_the_pinned_version_is_the_one_that_the_project_installs() -> None:
 
 
 def test_a_library_without_a_function_is_refused_by_its_name() -> None:
-    with pytest.raises(ToolFailed, match="lacks .*`llama_decode`"):
+    with pytest.raises(ToolFailed, match=r"lacks .*`llama_decode`"):
         llama_library.declare(ctypes.CDLL(None))
 
 

@@ -87,7 +87,7 @@ def test_a_truncated_adapter_is_refused(cut: int, tiny_llama: Path, tmp_path: Pa
     adapter = write_adapter(tmp_path / "adapter", tiny_llama)
     file = adapter / "adapter_model.safetensors"
     file.write_bytes(file.read_bytes()[:cut])
-    with pytest.raises(BadRequest, match="safetensors|truncated"):
+    with pytest.raises(BadRequest, match=r"safetensors|truncated"):
         merge_adapter(adapter, tiny_llama, tmp_path / "merged")
 
 
