@@ -33,6 +33,8 @@ _MAY_BE_NONE = {
     "finetune_unsloth.warmup_steps",
     "prepare_dataset.heldout_fraction",
 }
+_HELDOUT = ("prepare_dataset.heldout_fraction",)
+_APART = word_set("held aside back apart reserve keep holdout out validation testing hold kept split")
 _PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
 
 
@@ -131,7 +133,9 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
             return bind(tokens, i, found, [{"times": factor}])
         if tokens[j].kind == "label" and tokens[j].unit and number_at(tokens, j + 1) is None:
             break
-        if word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "→", ">", "-", "~", "≈"}:
+        if word == "," and text_at(tokens, j + 1) in ("say", "like", "maybe", "perhaps"):
+            j += 1  # `a lower learning rate, say 5e-5`
+        elif word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "→", ">", "-", "~", "≈"}:
             break
         words.append(word)
         j += 1
@@ -270,40 +274,35 @@ def _splits(tokens: list[Token], found: Amounts) -> None:
 
 def _shares(tokens: list[Token], found: Amounts) -> None:
     """`with 5 percent held out`, `keep a fifth back for evaluation`: a share near a word for keeping apart."""
-    apart = {
-        "held",
-        "aside",
-        "back",
-        "apart",
-        "reserve",
-        "keep",
-        "holdout",
-        "out",
-        "validation",
-        "testing",
-        "hold",
-        "kept",
-    }
+    for keys, _, position in found.values:
+        if keys == _HELDOUT:
+            _purpose(tokens, position)
     for j, token in enumerate(tokens):
         share = token.value / 100 if token.kind == "number" and token.unit == "%" else None
         if share is None and token.kind == "word" and _FACTORS.get(token.text, 1) < 1 and text_at(tokens, j - 1) == "a":
             share = _FACTORS[token.text]
         if share is None or token.used:
             continue
-        near = [k for k in range(max(0, j - 5), min(len(tokens), j + 6)) if k != j]
-        kept = [k for k in near if tokens[k].text in apart or tokens[k].value in ("heldout", "run_eval")]
-        kept += [k for k in near if tokens[k].kind == "label" and "prepare_dataset.heldout_fraction" in tokens[k].value]
-        if kept:
+        near = [tokens[k] for k in range(max(0, j - 5), min(len(tokens), j + 6)) if k != j]
+        if any(
+            t.text in _APART
+            or t.value in ("heldout", "run_eval")
+            or (t.kind == "label" and "prepare_dataset.heldout_fraction" in t.value)
+            for t in near
+        ):
             token.used = True
-            for k in kept:
-                between = {text_at(tokens, m) for m in range(min(j, k), max(j, k))}
-                if (
-                    tokens[k].value in ("heldout", "run_eval")
-                    and k < j + 5
-                    and not between & {",", ".", ";", "and", "then"}
-                ):
-                    tokens[k].kind, tokens[k].used = "filler", True
-            found.values.append((("prepare_dataset.heldout_fraction",), [share], j))
+            _purpose(tokens, j)
+            found.values.append((_HELDOUT, [share], j))
+
+
+def _purpose(tokens: list[Token], i: int) -> None:
+    """`20 % for testing` orders no test: the words near a share that say what it is for order nothing."""
+    for step in (-1, 1):
+        k = i
+        while 0 <= k < len(tokens) and abs(k - i) < 8 and text_at(tokens, k) not in (",", ".", ";", "and", "then"):
+            if tokens[k].value in ("heldout", "run_eval"):
+                tokens[k].kind, tokens[k].used = "filler", True
+            k += step
 
 
 def _compared(tokens: list[Token], i: int) -> str:

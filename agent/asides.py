@@ -23,6 +23,8 @@ _SHELL = word_set("rm sudo mkfs chmod chown curl wget bash sh dd shutdown reboot
 _DESTROY = word_set("delete erase wipe destroy format uninstall purge rm overwrite")
 _MISUSE = word_set("malware ransomware phishing virus spyware keylogger botnet bomb bombs weapons exploit exploits")
 _MAKING = word_set("write make build create generate produce writes makes generates hack steal spread send")
+_OTHER_METHODS = word_set("ppo grpo orpo kto rlhf rlaif reinforcement simpo")
+_OTHER_FORMATS = word_set("onnx tensorrt coreml mlx awq gptq exl2 openvino tflite torchscript keras")
 _OTHER_MODELS = word_set(
     "diffusion image images pictures picture video videos voice speech audio yolo whisper vision photos music "
     "draws tts detector"
@@ -76,6 +78,10 @@ def refusal(tokens: list[Token], want: dict[str, str]) -> str | None:
         return "I delete and overwrite nothing; remove files yourself, and tell me what to train, export or evaluate"
     if seen & _MISUSE and seen & _MAKING:
         return "I do not help to build a model for harm; tell me about another use"
+    if seen & _OTHER_METHODS and "finetune_unsloth" in want:
+        return "I train by `sft` on conversations or by `dpo` on preference pairs; say which"
+    if seen & _OTHER_FORMATS and want:
+        return f"I write GGUF ({', '.join(QUANTIZATIONS)}) and safetensors; say which"
     if seen & _OTHER_MODELS and not any(t.kind in ("model", "family") for t in tokens) and "finetune_unsloth" in want:
         return "I fine-tune language models on text only; name a base model such as smollm2-135m and a data set of text"
     return None

@@ -163,7 +163,7 @@ def loads_base(reading: Reading, i: int) -> bool:
             return False
         if token.value in ("export", "export_gguf", "export_safetensors"):
             return False
-        if token.text in ("load", "loading", "loaded"):
+        if token.text in ("load", "loading", "loaded") and reading.text(j - 1) not in ("can", "could", "to"):
             return True
         if token.text in (".", ";", "\n"):
             break
@@ -171,7 +171,7 @@ def loads_base(reading: Reading, i: int) -> bool:
         floats = reading.tokens[i].text.lower().startswith(("f", "bf"))
         leads = reading.text(i - 1) in ("in", "with", "at", "using")
         return floats and leads and governing_tool(reading.tokens, i) == "finetune_unsloth"
-    exporting = any(t.kind == "tool" and t.value in ("export", "export_gguf") and not t.used for t in reading.tokens)
+    exporting = "export_gguf" in reading.want
     tool = governing_tool(reading.tokens, i)
     if tool in ("export", "export_gguf"):
         return False

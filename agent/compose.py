@@ -37,6 +37,8 @@ def compose(frame: Frame, history: History, request: str, on_disk: Callable[[str
         pending = {"frame": replace(frame, reply=None, about=None).to_json(), "about": question.about}
         return Plan(request, reply=str(question), pending=pending, kind="refusal" if question.refuse else "question")
     remarks = [f"{remark}." for remark in frame.remarks]
+    if "export_gguf" in frame.drop and any(step.tool == "export_gguf" and not step.reuse for step in steps):
+        remarks.append("An evaluation needs a GGUF, so one is exported all the same.")
     if all(step.reuse for step in steps):
         remarks.append("Nothing to run: all of it is there already. Say `again` to run it once more.")
     changed = _changed(drafts, steps, history.last) if frame.intent == "change" else ()

@@ -1,6 +1,7 @@
 """Find in a request the phrases by which people name tools, parameters, choices and evaluation sets."""
 
 import functools
+import re
 import types
 from dataclasses import dataclass
 from typing import Any, Union, get_args, get_origin
@@ -101,13 +102,20 @@ def _known() -> Vocabulary:
     return Vocabulary(vocabulary(), frozenset(phrase.words[0] for phrase in single))
 
 
+def _counts(word: str) -> bool:
+    """Whether a number may be glued to a word: `r32`, `bs4`."""
+    return any(p.words == (word,) and p.kind == "label" and p.value[0] in NUMERIC for p in _phrases().get(word, []))
+
+
 def _joined_words(tokens: list[Token]) -> list[Token]:
-    """`warm_up_steps` as the words it is made of, where they are a phrase; any other such word is a name."""
+    """`warm_up_steps` and `r32` as what they are made of, where that is a phrase; any other such word is a name."""
     result: list[Token] = []
     for token in tokens:
         words = tuple(token.text.split("_")) if token.kind == "word" else ()
         if len(words) > 1 and any(phrase.words == words for phrase in _phrases().get(words[0], [])):
             result += [Token("word", word, spaced=token.spaced) for word in words]
+        elif token.kind == "word" and (glued := re.fullmatch(r"([a-z]+)(\d+)", token.text)) and _counts(glued[1]):
+            result += [Token("word", glued[1]), Token("number", glued[2], int(glued[2]), spaced=False)]
         else:
             result.append(token)
     return result

@@ -3,6 +3,7 @@
 from .amount_values import Amounts
 from .bare_names import Roles
 from .choices import loads_base
+from .corrections import is_retracted
 from .keys import BASE, DATASET, SOURCE
 from .reading import Reading
 
@@ -22,7 +23,8 @@ def find_orders(reading: Reading) -> None:
             and listed <= {"or", "nor", "and", "/", "any", "the", "a"}
             and (
                 "and" not in listed
-                or reading.text(i + 1) in ("", ".", ",", "for", "please", "this", "\n", ";", "yet", "now", "step")
+                or reading.text(i + 1) in ("", ".", ",", "please", "this", "\n", ";", "yet", "now", "step")
+                or (reading.text(i + 1), reading.text(i + 2)) in (("for", "now"), ("for", "this"))
             )
         )
         if tool == "finetune_unsloth" and reading.text(i) in ("lora",) and reading.negated(i):
@@ -30,9 +32,16 @@ def find_orders(reading: Reading) -> None:
             token.used = True
         elif reading.negated(i) or (goes_on and listed):
             reading.drop.add(tool)
+            if tool in reading.want and is_retracted(reading.tokens, i):
+                exports = {"export_gguf", "export_safetensors"}
+                reading.retracted |= exports if tool == "export" else {tool}
             token.used, refused_until = True, i
         elif not _refers(reading, i, tool, token.unit):
             reading.want[tool] = "verb" if token.unit == "verb" else reading.want.get(tool, "noun")
+    for i, token in enumerate(reading.tokens):
+        file = token.kind == "name" and token.text.lower().endswith(".gguf")
+        if file and not reading.want and reading.text(i + 1) == "from":  # `models/a.gguf from runs/a`
+            reading.want["export_gguf"] = "noun"
     _settle_export(reading)
     _getting_ready(reading)
 

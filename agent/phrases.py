@@ -24,7 +24,7 @@ __all__ = [
 # Verbs order work by themselves; nouns name its result and may only refer to it.
 VERBS = {
     "prepare_dataset": (
-        "prepare, prep, preprocess, pre process, download, fetch, ingest, get ready, into shape, tokenize"
+        "prepare, prep, preprocess, pre process, download, load down, fetch, ingest, get ready, into shape, tokenize"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "
@@ -62,7 +62,8 @@ FILLERS = (
     "the export folder, quantized model, quantised model, test data, instruction tuned, instruct tuned, "
     "of training, fine tuning data, finetuning data, before training, after training, while training, "
     "during training, once trained, the trained, already trained, just trained, we trained, you trained, "
-    "i trained, was trained, been trained, is ready, are ready, already ready, data quality, good quality"
+    "smoke test, test run, trial run, i trained, was trained, been trained, is ready, are ready, already ready, "
+    "data quality, good quality"
 )
 
 # Numbers: a unit follows its number ("2 epochs"), a label precedes it ("rank 8"). Where several tools have a
@@ -70,7 +71,8 @@ FILLERS = (
 UNITS = {
     "finetune_unsloth.epochs": (
         "epochs, epoch, epoches, passes, pass, training epochs, training epoch, times over the data, "
-        "times through the data, passes over the data, passes over it, passes through the data, train epochs, "
+        "times through the data, times through, times over, passes over the data, passes over it, passes through the "
+        "data, train epochs, "
         "ep, rounds"
     ),
     "finetune_unsloth.max_steps": (
@@ -101,12 +103,13 @@ LABELS = {
     "finetune_unsloth.lora_alpha": "alpha, lora alpha, lora scale, scaling alpha",
     "finetune_unsloth.batch_size": (
         "batch size, batch sizes, bs, batch, batches, batchsize, batches of, minibatch, mini batch, "
-        "micro batch, minibatch size, per device batch size, device batch size, rows per step, rows per batch, "
+        "micro batch, micro batch size, train batch size, minibatch size, per device batch size, device batch size, "
+        "rows per step, rows per batch, "
         "examples per step, examples per batch, samples per batch"
     ),
     "finetune_unsloth.max_seq_length": (
         "context length, context window, context size, context, ctx, ctx length, sequence length, seq length, "
-        "seq len, seqlen, max seq length, max sequence length, max seq len, max length, max len, "
+        "seq len, seqlen, sequence len, max seq length, max sequence length, max seq len, max length, max len, "
         "maximum length, maximum sequence length, maximum context, maximum context length, max context, "
         "max context length, cutoff length, cutoff, sequence lengths, sequences, sequences of, max tokens, "
         "maximum tokens"
@@ -176,7 +179,8 @@ CHOICES: dict[tuple[str, Any], str] = {
         "preference training, preference tune"
     ),
     ("finetune_unsloth.method", "sft"): "sft, supervised, supervised fine tuning, supervised finetuning",
-    ("finetune_unsloth.quant", "4bit"): "qlora",
+    ("finetune_unsloth.quant", "4bit"): "qlora, load in 4bit",
+    ("finetune_unsloth.quant", "8bit"): "load in 8bit",
     ("finetune_unsloth.lora_r", 0): (
         "full finetune, full fine tune, full fine tuning, full finetuning, full parameter, full weights, "
         "all weights, every weight, full training, full tuning, all parameters, full weight"

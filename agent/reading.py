@@ -4,7 +4,7 @@ from typing import Any
 
 from .lexicon import read_tokens
 from .plan import History
-from .words import word_set
+from .words import Token, word_set
 
 __all__ = ["Reading"]
 
@@ -14,7 +14,7 @@ _NEGATIONS = word_set(
 )
 _NEGATION_FILLERS = word_set(
     "the any a an to need run do it want bother with even please for more further this that time me out off of than "
-    "yet actually have make you i im should also lets let on wants needed require required and"
+    "yet actually have be needing requiring make you i im should also lets let on wants needed require required and"
 )
 
 
@@ -33,10 +33,18 @@ class Reading:
         self.without: dict[str, list[Any]] = {}
         self.want: dict[str, str] = {}  # tool -> verb, noun or implied
         self.drop: set[str] = set()
+        self.retracted: set[str] = set()  # tools that the message orders and then takes back
         self.remarks: list[str] = []
         self.twice: str | None = None  # a parameter that has two values where one is wanted
+        self.choice: str | None = None  # a question which of several files is meant
         self.asked: str | None = None  # a parameter whose value is missing or doubtful
         self.words = {token.text for token in self.tokens if token.kind == "word"}
+
+    def take(self, tokens: list[Token]) -> None:
+        """Read on with other tokens."""
+        if tokens is not self.tokens:
+            self.tokens = tokens
+            self.words = {token.text for token in tokens if token.kind == "word"}
 
     def text(self, i: int) -> str:
         """The text of the token at `i`; empty outside of the message."""
@@ -70,7 +78,7 @@ class Reading:
         while j >= 0 and self.tokens[j].kind in ("word", "label", "number", "tool"):
             word = self.text(j)
             if self.tokens[j].kind == "tool":
-                return self.tokens[j].used
+                return self.tokens[j].used and "and" not in [self.text(k) for k in range(j, i)]
             if word in _NEGATIONS and not self.tokens[j].used:
                 if word == "instead" and self.text(j + 1) != "of":
                     return False

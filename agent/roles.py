@@ -60,7 +60,10 @@ def assign_roles(tokens: list[Token], tools: set[str], about: str | None, earlie
         key = ""
         if previous and listed(tokens, previous[1], i) and token.kind == tokens[previous[1]].kind:
             key = previous[0]
-        key = key or _role(tokens, i, tools, about, roles, earlier)
+        if not key:
+            key = _role(tokens, i, tools, about, roles, earlier)
+            if key == CHECKPOINT and roles.of(CHECKPOINT) and token.kind == "name":  # not a list: from one to the other
+                key = _written_by(governing_tool(tokens, i), tools, roles)
         token.used = True
         previous = (key, i)
         if token.kind == "family" and key in (BASE, CHECKPOINT, ""):
@@ -110,8 +113,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     if token.kind == "set":
         return _role_of_set(tokens, i, tool, preposition, labelled, roles)
     value = str(token.value)
-    after = [t.text for t in tokens[i + 1 : i + 4]]
-    as_base = after[:1] == ["as"] and bool({"base", "base model"} & set(after))
+    as_what = _label_behind(tokens, i)
+    as_base = as_what == BASE
     writing = labelled.endswith(("output_dir", "output_file")) or _is_destination(tokens, i, tool, preposition, words)
     if value.lower().endswith(".gguf"):
         if labelled == OUTPUT_FILE or (writing and tool != "run_eval"):
@@ -120,15 +123,28 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return OUTPUT_FILE if tools & {"export_gguf", "finetune_unsloth"} and not asks_eval else GGUF_FILE
     if writing:
         return labelled if labelled.endswith((".output_dir", ".output_file")) else _written_by(tool, tools, roles)
+    if labelled == BASE and not as_base and (as_what or _data_like(value)):
+        labelled = ""  # `train a model on rows.jsonl`
     if as_base or labelled in (BASE, EVAL_SET, GGUF_FILE):
         if labelled == EVAL_SET and tool in ("finetune_unsloth", "prepare_dataset") and "run_eval" not in tools:
             return SOURCE
         return CHECKPOINT if labelled == GGUF_FILE else BASE if as_base or labelled == BASE else EVAL_SET
     if labelled == DATASET:
         return DATASET
+    if as_what in (SOURCE, DATASET):
+        return DATASET if is_prepared(value) else SOURCE
     if labelled == CHECKPOINT and tool != "finetune_unsloth":
         return CHECKPOINT
     return _unlabelled(value, tool, preposition, labelled, tools, about, roles)
+
+
+def _label_behind(tokens: list[Token], i: int) -> str:
+    """`X as the base model`, `Y as my data`: the parameter that a name is said to be."""
+    j = i + 2
+    while j < len(tokens) and tokens[j].text in _SKIPPED:
+        j += 1
+    said = i + 1 < len(tokens) and tokens[i + 1].text == "as" and j < len(tokens) and tokens[j].kind == "label"
+    return str(tokens[j].value[0]) if said else ""
 
 
 def _role_of_set(tokens: list[Token], i: int, tool: str, preposition: str, labelled: str, roles: Roles) -> str:

@@ -7,6 +7,7 @@ from .amount_values import Amounts
 from .amounts import read_amounts
 from .asides import answer_aside, is_cancelled, refusal
 from .bare_names import Roles
+from .calls import read_calls
 from .choices import (
     read_bad_rows,
     read_bits_and_splits,
@@ -15,6 +16,7 @@ from .choices import (
     read_quantizations,
     read_rest_of_a_type,
 )
+from .corrections import corrected
 from .frame import Frame, Intent
 from .keys import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, QUANTIZATION, SOURCE
 from .lexicon import NUMERIC, field_types
@@ -22,6 +24,7 @@ from .nearby import governing_tool
 from .orders import find_orders, imply_tools, imply_training
 from .plan import History
 from .reading import Reading
+from .references import read_references
 from .roles import assign_roles
 from .words import family_members, word_set
 
@@ -40,18 +43,21 @@ _EARLIER = 20  # messages that a lone number is held against
 
 def read(text: str, history: History) -> Frame:
     """What a message asks for, in the light of what ran before. Never raises, whatever the text."""
-    return _read(Reading(text[:_LONGEST], history))
+    text = text[:_LONGEST]
+    return read_calls(text) or _read(Reading(text, history))
 
 
 def _read(reading: Reading) -> Frame:
     # In this order words stop being available to the next reader.
     read_bits_and_splits(reading)
+    reading.take(corrected(reading.tokens))
     read_bad_rows(reading)
     amounts = read_amounts(reading.tokens)
     read_choices(reading)
     find_orders(reading)
     imply_training(reading, amounts)
     read_quantizations(reading)
+    read_references(reading)
     earlier = {step.tool for step in reading.last.steps} if reading.last is not None else set()
     roles = assign_roles(reading.tokens, set(reading.want), reading.about, earlier)
     read_rest_of_a_type(reading)
@@ -59,6 +65,7 @@ def _read(reading: Reading) -> Frame:
     _take_roles(reading, roles)
     _take_amounts(reading, amounts)
     imply_tools(reading, roles)
+    _take_back(reading)
     return _frame(reading, amounts, roles)
 
 
@@ -76,6 +83,15 @@ def _take_roles(reading: Reading, roles: Roles) -> None:
                 reading.want.setdefault("export_gguf", "noun")
     if roles.family is None and BASE not in reading.values:
         _lone_size(reading)
+
+
+def _take_back(reading: Reading) -> None:
+    """Forget tools that were ordered and then refused, with all that was said of them."""
+    for tool in reading.retracted:
+        reading.want.pop(tool, None)
+        reading.drop.add(tool)
+        for key in [key for key in reading.values if key.startswith(f"{tool}.")]:
+            del reading.values[key], reading.places[key]
 
 
 def _lone_size(reading: Reading) -> None:
@@ -233,6 +249,8 @@ def _unclear(reading: Reading, amounts: Amounts, loose: list[Any], intent: Inten
         if " or " in what:
             return f"Which value shall `{name}` have, {what}?", reading.asked
         return f"What value shall `{name}` have? Say a number, such as `{name}=...`", reading.asked
+    if reading.choice is not None:
+        return reading.choice, GGUF_FILE
     if reading.twice is not None:
         values = " and ".join(str(value) for value in reading.values.pop(reading.twice) if not isinstance(value, dict))
         return f"`{reading.twice.split('.')[1]}` is asked for twice, as {values}; which shall it be?", reading.twice

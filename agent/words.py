@@ -73,7 +73,7 @@ _MASTER = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<line>\n\s*(?:[-*•]\s+|\d+[.)]\s+)?)"
     r"|`(?P<tick>[^`\n]+)`|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
     r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
-    r"|(?P<path>(?:[a-z]:\\[^\s,;]+)|[~.]{0,2}[\w@+%~.-]{0,255}(?:/[\w@+%=~.*-]*)+)"
+    r"|(?P<path>(?:[a-z]:\\[^\s,;]+(?: [^\s,;\\]+\\[^\s,;]+)*)|[~.]{0,2}[\w@+%~.-]{0,255}(?:/[\w@+%=~.*-]*)+)"
     rf"|(?P<file>[\w@+%~.-]{{0,255}}\w\.(?:{_EXTENSIONS})(?!\w))"
     rf"|(?P<model>{_MODEL})|(?P<size_only>(?<![\w.])\d+(?:\.\d+)?\s?[bm](?!\w))|{_QUANT}|{_NUMBER}"
     r"|(?P<chunk>[^\W\d]\w*(?:[-.'’]\w+)*)|(?P<digits>\d+\w*)|(?P<punct>[-=]>|.)",
@@ -88,6 +88,7 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORD_NUMBERS = {word: number for number, word in enumerate(_UP_TO_NINETEEN.split())}
 _WORD_NUMBERS |= {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
 _WORD_NUMBERS |= {"single": 1, "couple": 2}
+_TIMES = {"once": 1, "twice": 2, "thrice": 3}
 _SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000}
 
 
@@ -122,7 +123,25 @@ def tokenize(text: str, known: Vocabulary = Vocabulary()) -> list[Token]:
             found[0].spaced = spaced
         tokens += found
         position, spaced = end, kind == "line"
-    return _word_numbers(tokens)
+    return _word_numbers(_whole_paths(tokens))
+
+
+def _whole_paths(tokens: list[Token]) -> list[Token]:
+    """An absolute path with a space in its last part, `/home/me/my rows.jsonl`, as one name."""
+    result: list[Token] = []
+    for token in tokens:
+        before = result[-1] if result else token
+        if (
+            before.kind == token.kind == "name"
+            and before.unit == token.unit == ""
+            and re.match(r"[/~]|[a-z]:\\", before.text, re.IGNORECASE)
+            and re.fullmatch(r"[^/\\]+\.(?!gguf)\w+", token.text)
+            and "." not in before.text.replace("\\", "/").rsplit("/", 1)[-1]
+        ):
+            before.text = before.value = f"{before.text} {token.text}"
+        else:
+            result.append(token)
+    return result
 
 
 def _unquoted(match: re.Match[str]) -> bool:
@@ -175,6 +194,8 @@ def _path(text: str, known: Vocabulary) -> list[Token]:
     bare = text.rstrip(".,:!?)").lower()
     if bare in _NO_PATHS or not bare:
         return [Token("word", {"w/": "with", "w/o": "without"}.get(bare, bare))]
+    if re.fullmatch(r"1/[1-9]\d*", bare):  # a fraction: `lr 1/1000`
+        return [Token("number", bare, 1 / int(bare[2:]))]
     parts = bare.split("/")
     ours = all(part in known.orders or re.fullmatch(r"\d+|q\d\w*|b?f\d+", part) for part in parts)
     if ours and local_path(bare) is None:
@@ -280,9 +301,12 @@ def _words(text: str, known: Vocabulary) -> list[Token]:
 def _word_numbers(tokens: list[Token]) -> list[Token]:
     """`two thousand`, `a dozen`, `half a dozen`, `twenty-five`, `minus two`, `270 million parameters` in numbers."""
     result: list[Token] = []
-    for token in tokens:
+    for i, token in enumerate(tokens):
         word = token.text if token.kind == "word" else ""
         before = result[-1] if result else Token("punct", "")
+        if word in _TIMES and i + 1 < len(tokens) and tokens[i + 1].text in ("through", "over"):
+            result += [Token("number", word, _TIMES[word]), Token("word", "times")]  # `twice through the data`
+            continue
         if word in _SCALES and before.kind == "number" and before.unit in ("", "tens"):
             before.value, before.text, before.unit = _plain(before.value * _SCALES[word]), f"{before.text} {word}", ""
         elif word in _SCALES and [t.text for t in result[-2:]] == ["half", "a"]:
