@@ -1,11 +1,12 @@
 """Fine-tune a base model on a prepared dataset with Unsloth: LoRA, QLoRA, full, or DPO."""
 
+import errno
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from .base import BadRequest, OutputPath, Result, ToolInput
+from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput
 from .catalogue import LOAD_PRECISION, learning_rate_for
 
 __all__ = ["FinetuneUnslothInput", "TrainedModel", "finetune_unsloth"]
@@ -111,7 +112,12 @@ def finetune_unsloth(request: FinetuneUnslothInput) -> TrainedModel:
     folder = Path(request.output_dir) if request.output_dir else default_run_folder(request.base_model, identity)
     arguments["output_dir"] = str(folder)
     with claim_run_folder(folder, identity):
-        metadata = run_training(folder, base, rows, card, arguments, identity)
+        try:
+            metadata = run_training(folder, base, rows, card, arguments, identity)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise ToolFailed(f"no space is left on the disk of `{folder}`; make room and run the same again") from error
     figures = {name: metadata[name] for name in TrainedModel.model_fields if name != "checkpoint_dir"}
     return TrainedModel(checkpoint_dir=str(folder), **figures)
 

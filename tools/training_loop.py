@@ -103,6 +103,7 @@ def train(
         ToolFailed: a loss or gradient that is not finite, a stop that control.jsonl asked for, a full disk.
         KeyboardInterrupt: SIGTERM or SIGINT; the state is saved.
     """
+    import torch
     from datasets import Dataset
     from transformers import TrainerCallback
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
@@ -135,7 +136,13 @@ def train(
                     steps.end(logs, given["model"], given["optimizer"], given["lr_scheduler"])
 
         trainer.add_callback(Hooks())
-        trainer.train()
+        try:
+            trainer.train()
+        except torch.OutOfMemoryError as error:
+            raise ToolFailed(
+                "the GPU has too little memory for a step; lower `batch_size` or `max_seq_length`, "
+                "or load the base with `quant` 4bit"
+            ) from error
 
 
 def _config(config_class: Any, folder: Path, options: dict[str, Any]) -> Any:

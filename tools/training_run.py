@@ -264,5 +264,5 @@ def _peak_memory_gib(device: Device) -> float:
         return float(torch.cuda.max_memory_allocated()) / 2**30
     import resource
 
-    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes on macOS, KiB elsewhere
+    unit = 1 if sys.platform == "darwin" else 2**10  # what getrusage counts in
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit) / 2**30
