@@ -26,7 +26,7 @@ _SMALL_WORDS = word_set(
 _LEFT_FILLERS = _SMALL_WORDS | {"full", "whole", "complete", "max", "maximum", "bad", "good", "first", ")"}
 _CONNECTORS = word_set(
     "of to at is be for around about exactly only just up a the set was should now from by it as approximately "
-    "roughly max maximum value down equal equals each with most over use using out go get have"
+    "roughly first max maximum value down equal equals each with most over use using out go get have too also"
 )
 _MAY_BE_NONE = {
     "finetune_unsloth.weight_decay",
@@ -60,14 +60,13 @@ def read_amounts(tokens: list[Token]) -> Amounts:
         if token.kind == "word" and token.text in _FACTORS and not token.used and _stands_alone(tokens, i):
             token.used = True
             found.relative.append({"times": _FACTORS[token.text]})
-        if (
-            token.kind == "number"
-            and not token.used
-            and text_at(tokens, i + 1) == "times"
-            and _stands_alone(tokens, i + 1)
-        ):
-            token.used = True
-            found.relative.append({"times": token.value})
+        if token.kind == "number" and not token.used and text_at(tokens, i + 1) == "times":
+            if {"through", "over"} & {text_at(tokens, j) for j in range(max(0, i - 4), i)}:
+                token.used = True  # `go through the data four times`
+                found.values.append((("finetune_unsloth.epochs",), [token.value], i))
+            elif _stands_alone(tokens, i + 1):
+                token.used = True
+                found.relative.append({"times": token.value})
     return found
 
 
@@ -221,7 +220,14 @@ def _take(tokens: list[Token], label: int, j: int, found: Amounts) -> bool:
         return True
     for k in taken:
         tokens[k].used = True
-    return bind(tokens, label, found, [scaled(tokens[k], tokens[label]) for k in taken])
+    values = [scaled(tokens[k], tokens[label]) for k in taken]
+    unit = tokens[taken[-1] + 1] if taken[-1] + 1 < len(tokens) else None
+    if (
+        unit and unit.kind == "label" and unit.unit and set(unit.value) == set(tokens[label].value)
+    ):  # `limit it to 50 questions`
+        tokens[label].used = True
+        return bind(tokens, taken[-1] + 1, found, values)
+    return bind(tokens, label, found, values)
 
 
 def _labels_next(tokens: list[Token], j: int) -> bool:
@@ -243,6 +249,11 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
             bind(tokens, i, found, [0])
         elif any(text_at(tokens, k) in ("default", "defaults") for k in range(i - 1, i + 5)):
             bind(tokens, i, found, [{"default": True}])
+    for j in range(1, len(tokens)):
+        if text_at(tokens, j - 1) == "first" and (number := number_at(tokens, j)):  # `the first 10 only`
+            number.used = True
+            limit = ("prepare_dataset.limit", "run_eval.limit")
+            found.values.append((limit, [scaled(number, Token("label", "", limit))], j))
     open_labels = [i for i in labels if not tokens[i].used]
     numbers = [j for j, token in enumerate(tokens) if token.kind == "number" and not token.used]
     if (

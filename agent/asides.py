@@ -5,7 +5,8 @@ from typing import Any
 from tunesmith.tools.catalogue import BASE_MODELS, DATASETS, QUANTIZATIONS
 from tunesmith.tools.registry import TOOLS
 
-from .lexicon import NUMERIC, field_types
+from .lexicon import NUMERIC, field_types, vocabulary
+from .nearby import governing_tool
 from .plan import History
 from .words import Token, word_set
 
@@ -80,10 +81,28 @@ def refusal(tokens: list[Token], want: dict[str, str]) -> str | None:
         return "I do not help to build a model for harm; tell me about another use"
     if seen & _OTHER_METHODS and "finetune_unsloth" in want:
         return "I train by `sft` on conversations or by `dpo` on preference pairs; say which"
-    if seen & _OTHER_FORMATS and want:
-        return f"I write GGUF ({', '.join(QUANTIZATIONS)}) and safetensors; say which"
+    if (other := _other_format(tokens, want)) is not None:
+        return (
+            f"`{other}` is nothing I can export to: I write GGUF ({', '.join(QUANTIZATIONS)}) and safetensors, "
+            "and the name of a file ends in .gguf"
+        )
     if seen & _OTHER_MODELS and not any(t.kind in ("model", "family") for t in tokens) and "finetune_unsloth" in want:
         return "I fine-tune language models on text only; name a base model such as smollm2-135m and a data set of text"
+    return None
+
+
+def _other_format(tokens: list[Token], want: dict[str, str]) -> str | None:
+    """A format that no tool writes: one that is known, or any word of no other meaning in `export it as ...`."""
+    for i, token in enumerate(tokens):
+        if token.kind != "word" or token.used or not want:
+            continue
+        if token.text in _OTHER_FORMATS:
+            return token.text
+        lead = next((t.text for t in reversed(tokens[:i]) if t.text not in ("a", "an", "the")), "")
+        ends = i + 1 == len(tokens) or tokens[i + 1].kind == "punct"
+        exported = governing_tool(tokens, i) in ("export", "export_gguf")
+        if lead in ("as", "to", "into") and ends and exported and token.text not in vocabulary():
+            return token.text
     return None
 
 

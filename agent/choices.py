@@ -21,7 +21,10 @@ __all__ = [
 ]
 
 _BAD = word_set("bad broken invalid malformed corrupt corrupted faulty unreadable damaged")
-_SKIPPING = word_set("skip ignore drop discard omit remove skipped dropped ignored skipping ignoring dropping")
+_SKIPPING = word_set(
+    "skip ignore drop discard omit remove skipped dropped ignored skipping ignoring dropping throw throwing toss "
+    "exclude"
+)
 _STOPPING = word_set("stop fail error abort halt refuse raise complain errors strict")
 _LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 # What people mean by a number of bits when they export.

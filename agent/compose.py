@@ -70,6 +70,10 @@ def _drafts(frame: Frame, history: History) -> list[Draft]:
         drafts = build(frame, [], history)
     elif frame.intent == "repeat":
         drafts = from_plan(last)
+    elif frame.intent == "undo":
+        if history.before_last is None:
+            raise Ask("There is no earlier plan to go back to; say what to change", refuse=True)
+        drafts = from_plan(history.before_last)
     else:
         drafts = edit(frame, from_plan(last), history)
     return sorted(drafts, key=lambda draft: ORDER.index(draft.tool))

@@ -73,10 +73,13 @@ def _label_of(tokens: list[Token], i: int, start: int = 0) -> str:
     """The parameter that a number at `i` is written with, if it is."""
     if i + 1 < len(tokens) and tokens[i + 1].kind == "label" and tokens[i + 1].unit:
         return str(tokens[i + 1].value[0])
+    if start:  # anywhere between the marker and the number
+        said = [t for t in tokens[start:i] if t.kind == "label" and t.value[0] in NUMERIC]
+        return str(said[-1].value[0]) if said else ""
     j = i - 1
-    while j >= start and tokens[j].kind in ("word", "punct") and tokens[j].text in ("of", "to", "=", ":", "is", "at"):
+    while j >= 0 and tokens[j].kind in ("word", "punct") and tokens[j].text in ("of", "to", "=", ":", "is", "at"):
         j -= 1
-    named = j >= start and tokens[j].kind == "label" and tokens[j].value[0] in NUMERIC
+    named = j >= 0 and tokens[j].kind == "label" and tokens[j].value[0] in NUMERIC
     return str(tokens[j].value[0]) if named else ""
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 __all__ = ["Frame", "Intent"]
 
-Intent = Literal["new", "change", "repeat", "cancel", "chat", "refuse"]
+Intent = Literal["new", "change", "repeat", "undo", "cancel", "chat", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -14,6 +14,7 @@ class Frame:
 
     Attributes:
         intent: `new` starts a pipeline, `change` edits or extends the last one, `repeat` runs it once more,
+            `undo` goes back to the plan before it,
             `cancel` forgets the open question, `chat` and `refuse` only answer.
         want: tools asked for.
         drop: tools that the user does not want.

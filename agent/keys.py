@@ -6,6 +6,7 @@ __all__ = [
     "DATASET",
     "EVAL_SET",
     "GGUF_FILE",
+    "LEARNING_RATE",
     "METHOD",
     "OUTPUT_FILE",
     "QUANT",
@@ -19,6 +20,7 @@ SOURCE = "prepare_dataset.source"
 TOKENIZER = "prepare_dataset.tokenizer"
 BASE = "finetune_unsloth.base_model"
 DATASET = "finetune_unsloth.dataset"
+LEARNING_RATE = "finetune_unsloth.learning_rate"
 METHOD = "finetune_unsloth.method"
 QUANT = "finetune_unsloth.quant"
 TARGETS = "finetune_unsloth.target_modules"

@@ -102,6 +102,9 @@ def _known() -> Vocabulary:
     return Vocabulary(vocabulary(), frozenset(phrase.words[0] for phrase in single))
 
 
+_GLUED = re.compile(r"([a-z]+)(\d+(?:\.\d+)?(?:e-?\d+)?)")
+
+
 def _counts(word: str) -> bool:
     """Whether a number may be glued to a word: `r32`, `bs4`."""
     return any(p.words == (word,) and p.kind == "label" and p.value[0] in NUMERIC for p in _phrases().get(word, []))
@@ -114,8 +117,12 @@ def _joined_words(tokens: list[Token]) -> list[Token]:
         words = tuple(token.text.split("_")) if token.kind == "word" else ()
         if len(words) > 1 and any(phrase.words == words for phrase in _phrases().get(words[0], [])):
             result += [Token("word", word, spaced=token.spaced) for word in words]
-        elif token.kind == "word" and (glued := re.fullmatch(r"([a-z]+)(\d+)", token.text)) and _counts(glued[1]):
-            result += [Token("word", glued[1]), Token("number", glued[2], int(glued[2]), spaced=False)]
+        elif token.kind == "word" and (glued := _GLUED.fullmatch(token.text)) and _counts(glued[1]):
+            value = int(glued[2]) if glued[2].isdigit() else float(glued[2])
+            result += [Token("word", glued[1]), Token("number", glued[2], value, spaced=False)]
+        elif token.text == "=" and result and result[-1].text == "a":  # `r=8 a=16`
+            result[-1].text = "alpha"
+            result.append(token)
         else:
             result.append(token)
     return result

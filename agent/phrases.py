@@ -79,7 +79,8 @@ UNITS = {
         "steps, training steps, optimizer steps, optimiser steps, train steps, step, updates, gradient steps"
     ),
     "finetune_unsloth.warmup_steps": (
-        "steps of warmup, warmup step, steps warmup, warming steps, steps of warm up, steps for warmup, steps warm up"
+        "steps of warmup, step warmup, step warm up, warmup step, steps warmup, "
+        "warming steps, steps of warm up, steps for warmup, steps warm up"
     ),
     "finetune_unsloth.max_seq_length": (
         "tokens, token context, token window, token sequences, token limit, tokens of context, tokens context, "
@@ -112,7 +113,8 @@ LABELS = {
         "seq len, seqlen, sequence len, max seq length, max sequence length, max seq len, max length, max len, "
         "maximum length, maximum sequence length, maximum context, maximum context length, max context, "
         "max context length, cutoff length, cutoff, sequence lengths, sequences, sequences of, max tokens, "
-        "maximum tokens"
+        "maximum tokens, cutting rows at, cut rows at, truncate rows at, truncating rows at, "
+        "truncate at, truncate to, truncated to, truncated at, cut off at"
     ),
     "finetune_unsloth.max_steps": "max steps, maximum steps, step limit, maximum number of steps, number of steps",
     "finetune_unsloth.warmup_steps": "warmup steps, warm up steps, warmup, warm up, warming up, warm up for",
@@ -147,7 +149,7 @@ NAMED = {
     "export_gguf.output_file": "output file, out file, outfile, file name, filename, gguf name",
     "run_eval.gguf_file": "gguf file, model file",
     "run_eval.eval_set": (
-        "eval set, evaluation set, eval task, task, eval dataset, evaluation dataset, eval data, "
+        "eval set, evaluation set, eval task, task, tasks, eval dataset, evaluation dataset, eval data, "
         "benchmark set, evaluation task, test set, test file, eval file, validation set"
     ),
     "prepare_dataset.tokenizer": "tokenizer, tokeniser, tokenizer of, tokens with, tokenizer from",

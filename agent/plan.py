@@ -83,6 +83,12 @@ class History:
         return next((ran.plan for ran in reversed(self.ran) if ran.plan.steps), None)
 
     @property
+    def before_last(self) -> Plan | None:
+        """The plan with steps before the last one."""
+        planned = [ran.plan for ran in self.ran if ran.plan.steps]
+        return planned[-2] if len(planned) > 1 else None
+
+    @property
     def pending(self) -> Plan | None:
         """The question that waits for an answer: the very last plan, if it asked one."""
         plan = self.ran[-1].plan if self.ran else None

@@ -33,7 +33,7 @@ class RulesPlanner:
         if (
             pending is not None
             and pending.pending is not None
-            and frame.intent not in ("cancel", "chat", "refuse", "repeat")
+            and frame.intent not in ("cancel", "chat", "refuse", "repeat", "undo")
         ):
             waiting = Frame.from_json(pending.pending["frame"])
             about = pending.pending.get("about")

@@ -16,6 +16,7 @@ _NEGATION_FILLERS = word_set(
     "the any a an to need run do it want bother with even please for more further this that time me out off of than "
     "yet actually have be needing requiring make you i im should also lets let on wants needed require required and"
 )
+_PREFERRING = word_set("rather sooner prefer better")
 
 
 class Reading:
@@ -79,6 +80,8 @@ class Reading:
             word = self.text(j)
             if self.tokens[j].kind == "tool":
                 return self.tokens[j].used and "and" not in [self.text(k) for k in range(j, i)]
+            if word == "than":  # `I would rather have this than that`
+                return bool(_PREFERRING & {self.text(k) for k in range(max(0, j - 8), j)})
             if word in _NEGATIONS and not self.tokens[j].used:
                 if word == "instead" and self.text(j + 1) != "of":
                     return False

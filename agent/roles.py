@@ -104,7 +104,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     preposition, label, words = _before(tokens, i)
     tool = governing_tool(tokens, i) or (next(iter(tools)) if len(tools) == 1 else "")
     labelled = str(label.value[0]) if label is not None else ""
-    if labelled == TOKENIZER:
+    behind = tokens[i + 1] if i + 1 < len(tokens) else None
+    if labelled == TOKENIZER or (behind and behind.kind == "label" and behind.value[0] == TOKENIZER):
         return TOKENIZER
     if token.kind in ("model", "family"):
         training = "finetune_unsloth" in tools or ("finetune_unsloth" in earlier and not _object_of_export(tokens, i))
@@ -115,7 +116,9 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     value = str(token.value)
     as_what = _label_behind(tokens, i)
     as_base = as_what == BASE
-    writing = labelled.endswith(("output_dir", "output_file")) or _is_destination(tokens, i, tool, preposition, words)
+    answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
+    placed = not answers and _is_destination(tokens, i, tool, preposition, words)
+    writing = placed or labelled.endswith(("output_dir", "output_file"))
     if value.lower().endswith(".gguf"):
         if labelled == OUTPUT_FILE or (writing and tool != "run_eval"):
             return OUTPUT_FILE
@@ -165,7 +168,7 @@ def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, wo
     if preposition in ("into", "→", ">", "onto", "called", "named"):
         return True
     if not preposition:
-        return bool({"call", "name", "output"} & set(words))
+        return bool({"call", "name", "output"} & {*words, *(token.text for token in tokens[max(0, i - 3) : i])})
     if preposition not in ("to", "in", "as", "at", "under"):
         return False
     if _WRITING & set(words):

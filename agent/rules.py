@@ -18,7 +18,17 @@ from .choices import (
 )
 from .corrections import corrected
 from .frame import Frame, Intent
-from .keys import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, QUANTIZATION, SOURCE
+from .keys import (
+    BASE,
+    CHECKPOINT,
+    DATASET,
+    EVAL_SET,
+    GGUF_FILE,
+    LEARNING_RATE,
+    OUTPUT_FILE,
+    QUANTIZATION,
+    SOURCE,
+)
 from .lexicon import NUMERIC, field_types
 from .nearby import governing_tool
 from .orders import find_orders, imply_tools, imply_training
@@ -33,10 +43,12 @@ __all__ = ["read"]
 _REPLACING = word_set("instead rather switch change replace swap swapped")
 _ADDING = word_set("also too additionally another plus both besides well and add extra")
 _AGAIN = word_set("again rerun repeat redo retry same resume continue")
+_UNDOING = word_set("undo revert")
 _CORRECTING = word_set("sorry actually wait correction oops no rather mean")
 _ELSEWHERE = word_set("push upload publish deploy serve email notify host")
 # A number before one of these describes the world and sets nothing.
 _THINGS = word_set("gb gib mb cores core people gpu gpus euros tickets")
+_RATE_AT_MOST = 1e-3  # a number this small can be nothing but a learning rate
 _LONGEST = 8_000  # characters of a message that are read
 _EARLIER = 20  # messages that a lone number is held against
 
@@ -133,7 +145,7 @@ def _owner(reading: Reading, keys: tuple[str, ...], i: int) -> str:
     tool = governing_tool(reading.tokens, i)
     if set(reading.want) == {"run_eval"} or (tool == "run_eval" and "run_eval" in reading.want):
         return "run_eval.limit"
-    ran = {step.tool for step in reading.last.steps} if reading.last is not None else set()
+    ran = {step.tool for step in reading.last.steps if not step.reuse} if reading.last is not None else set()
     if ran == {"run_eval"} and not reading.want:
         return "run_eval.limit"
     if keys[0] == "run_eval.limit" and ("run_eval" in reading.want or reading.last_values(EVAL_SET)):
@@ -157,6 +169,8 @@ def _frame(reading: Reading, amounts: Amounts, roles: Roles) -> Frame:
     again = bool(reading.words & _AGAIN) or {"once", "more"} <= reading.words
     if empty and again and reading.last is not None:
         return Frame("repeat")
+    if empty and reading.last is not None and (reading.words & _UNDOING or {"go", "back"} <= reading.words):
+        return Frame("undo")
     if (aside := answer_aside(reading.tokens, text, reading.history, bool(empty), set(reading.want))) is not None and (
         empty or not (reading.values or reading.without or reading.drop or reading.asked)
     ):
@@ -165,6 +179,7 @@ def _frame(reading: Reading, amounts: Amounts, roles: Roles) -> Frame:
     _settle_additions(reading, intent)
     question, about = _unclear(reading, amounts, loose, intent)
     if loose and intent == "new" and not reading.about:
+        loose = _placed(reading, loose)
         _unused(reading, loose)
         loose = [value for value in loose if isinstance(value, dict)]
     if elsewhere := reading.words & _ELSEWHERE:
@@ -213,6 +228,8 @@ def _settle_additions(reading: Reading, intent: Intent) -> None:
     """`add 10 warmup steps` adds to a number that was asked for before and sets one that was not."""
     for key, values in reading.values.items():
         for n, value in enumerate(values):
+            if isinstance(value, dict) and value.get("plus", 0) > 0 and intent == "new":  # `for another 2 epochs`
+                values[n] = value["plus"]
             if isinstance(value, dict) and "add" in value:
                 tool, name = key.split(".")
                 origins = (
@@ -230,6 +247,7 @@ def _more(reading: Reading, intent: Intent) -> tuple[str, ...]:
         return ()
     makes = bool({"make", "give", "need", "want", "get", "produce", "create"} & reading.words)
     made = bool({"make", "turn"} & reading.words) and bool({"it", "that", "them"} & reading.words)
+    made |= any(reading.text(i) == "make" and reading.text(i + 1) == "the" for i in range(len(reading.tokens)))
     replacing = bool(reading.words & (_REPLACING | {"not"})) or (made and not reading.words & {"also", "too", "well"})
     keys = []
     for key in (QUANTIZATION, EVAL_SET, GGUF_FILE, CHECKPOINT):
@@ -269,6 +287,18 @@ def _unclear(reading: Reading, amounts: Amounts, loose: list[Any], intent: Inten
         return None, None
     known = f", such as {' or '.join(f'`{key.split(chr(46))[1]}`' for key in numeric)}" if numeric else ""
     return f"Which parameter do you mean{known}? Name it with its value", None
+
+
+def _placed(reading: Reading, loose: list[Any]) -> list[Any]:
+    """What is left of a training's loose numbers, after a lone `1e-4` was taken for a learning rate."""
+    if "finetune_unsloth" not in reading.want:
+        return loose
+    rates = [value for value in loose if isinstance(value, float) and 0 < value <= _RATE_AT_MOST]
+    if len(rates) == 1 and LEARNING_RATE not in reading.values:
+        reading.put(LEARNING_RATE, rates[0])
+        reading.remarks.append(f"I took `{rates[0]}` for the learning rate")
+        loose = [value for value in loose if value != rates[0]]
+    return loose
 
 
 def _unused(reading: Reading, loose: list[Any]) -> None:

@@ -311,6 +311,8 @@ def _word_numbers(tokens: list[Token]) -> list[Token]:
             before.value, before.text, before.unit = _plain(before.value * _SCALES[word]), f"{before.text} {word}", ""
         elif word in _SCALES and [t.text for t in result[-2:]] == ["half", "a"]:
             result[-2:] = [Token("number", f"half a {word}", _SCALES[word] // 2)]
+        elif word == "percent" and before.kind == "number" and before.unit in ("", "tens"):
+            before.unit = "%"
         elif before.unit == "tens" and 0 < _WORD_NUMBERS.get(word, 0) < 10:
             before.value, before.text, before.unit = before.value + _WORD_NUMBERS[word], f"{before.text} {word}", ""
         elif token.kind == "number" and before.text == "(" and [t.value for t in result[-2:-1]] == [token.value]:

@@ -1,0 +1,174 @@
+"""Corrections, references and other turns of phrase that change what a message means."""
+
+from typing import Any
+
+import pytest
+from tunesmith.agent.plan import History, Plan, Ran
+from tunesmith.agent.planner import RulesPlanner
+
+PREPARE, TRAIN, GGUF, FOLDER, EVAL = (
+    "prepare_dataset",
+    "finetune_unsloth",
+    "export_gguf",
+    "export_safetensors",
+    "run_eval",
+)
+BIKES = "Fine-tune gemma3-1b on bikes.csv for 3 epochs and export q5_k_m"
+
+
+def converse(*turns: str) -> Plan:
+    """The plan for the last turn; the plans of the earlier ones have run."""
+    history, plan = History(), Plan("")
+    for turn in turns:
+        plan = RulesPlanner(look_at_disk=False).plan(turn, history)
+        history = History((*history.ran, Ran(plan, finished=len(plan.steps))))
+    return plan
+
+
+def running(plan: Plan) -> list[str]:
+    return [step.tool for step in plan.steps if not step.reuse]
+
+
+def argument(plan: Plan, tool: str, name: str) -> list[Any]:
+    return [step.args.get(name) for step in plan.steps if step.tool == tool and not step.reuse]
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "name", "value"),
+    [
+        ("tune qwen3 0.6b on bikes.csv for 2 epochs, no wait, 5", TRAIN, "epochs", 5),
+        ("tune qwen3 0.6b on bikes.csv for 2 epochs - scratch that, 5 epochs", TRAIN, "epochs", 5),
+        ("tune qwen3 0.6b on bikes.csv, rank 8, I mean 32, alpha 64", TRAIN, "lora_r", 32),
+        ("tune qwen3 0.6b on bikes.csv, rank 8 (sorry, alpha too: 32)", TRAIN, "lora_r", 8),
+        ("tune qwen3 0.6b on bikes.csv, er, trains.csv", PREPARE, "source", "trains.csv"),
+        ("tune gemma3-1b - no, make that qwen3-4b - on bikes.csv", TRAIN, "base_model", "qwen3-4b"),
+        ("tune gemma3-1b, sorry, the 4b, on bikes.csv", TRAIN, "base_model", "gemma3-4b"),
+        ("tune qwen3 0.6b on bikes.csv in 8 bit, hmm, better 4 bit", TRAIN, "quant", "4bit"),
+        ("export runs/bikes as q8_0, or rather q6_k", GGUF, "quantization", "q6_k"),
+        ("I would rather have q6_k than q8_0 of runs/bikes", GGUF, "quantization", "q6_k"),
+        ("score models/bikes.gguf on mmlu, no, on piqa", EVAL, "eval_set", "piqa"),
+    ],
+)
+def test_what_is_corrected_replaces_what_was_said_wrong(text: str, tool: str, name: str, value: Any) -> None:
+    assert argument(converse(text), tool, name) == [value]
+
+
+@pytest.mark.parametrize(
+    ("text", "tools"),
+    [
+        ("tune qwen3 0.6b on bikes.csv for 2 epochs and actually score it on piqa", [PREPARE, TRAIN, GGUF, EVAL]),
+        ("Sorry to disturb, tune qwen3 0.6b on bikes.csv", [PREPARE, TRAIN]),
+        ("tune qwen3 0.6b on bikes.csv, wait until it is done, export q8_0", [PREPARE, TRAIN, GGUF]),
+        ("tune qwen3 0.6b on bikes.csv and export q8_0. On second thought, don't export", [PREPARE, TRAIN]),
+    ],
+)
+def test_a_word_of_correction_alone_replaces_nothing(text: str, tools: list[str]) -> None:
+    assert running(converse(text)) == tools
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "values"),
+    [
+        ("tune qwen3 0.6b on bikes.csv, lr 1/2000", TRAIN, {"learning_rate": 0.0005}),
+        ("tune qwen3 0.6b on bikes.csv, r32 a=16 bs4 lr2e-5", TRAIN, {"lora_r": 32, "lora_alpha": 16, "batch_size": 4}),
+        ("tune qwen3 0.6b on bikes.csv, twice through the data", TRAIN, {"epochs": 2}),
+        ("go over the data three times with qwen3 0.6b and bikes.csv", TRAIN, {"epochs": 3}),
+        ("tune qwen3 0.6b on bikes.csv for another 2 epochs", TRAIN, {"epochs": 2}),
+        ("tune qwen3 0.6b on bikes.csv with a low learning rate, say 1e-5", TRAIN, {"learning_rate": 1e-5}),
+        ("tune qwen3 0.6b on bikes.csv, weight decay of two percent", TRAIN, {"weight_decay": 0.02}),
+        ("tune qwen3 0.6b on /srv/my bikes.csv", PREPARE, {"source": "/srv/my bikes.csv"}),
+        (r"tune qwen3 0.6b on D:\My Data\bikes.csv", PREPARE, {"source": r"D:\My Data\bikes.csv"}),
+        ("keep 20 % of bikes.csv for testing and tune qwen3 0.6b on the rest", PREPARE, {"heldout_fraction": 0.2}),
+        ("prepare bikes.csv, the first 70 only", PREPARE, {"limit": 70}),
+        ("use org/bikes as the data and org/llama-7b as the base, 1 epoch", TRAIN, {"base_model": "org/llama-7b"}),
+        ("count the tokens of bikes.csv with the qwen3-4b tokenizer", PREPARE, {"tokenizer": "qwen3-4b"}),
+        ("merge runs/bikes to safetensors, folder out/bikes", FOLDER, {"output_dir": "out/bikes"}),
+        ("models/b.gguf from runs/bikes, 8 bit", GGUF, {"output_file": "models/b.gguf", "quantization": "q8_0"}),
+    ],
+)
+def test_a_value_is_found_where_people_put_it(text: str, tool: str, values: dict[str, Any]) -> None:
+    plan = converse(text)
+    for name, value in values.items():
+        assert argument(plan, tool, name) == [value], plan.reply
+
+
+def test_a_lone_small_number_is_the_learning_rate_and_the_reply_says_so() -> None:
+    plan = converse("qwen3-0.6b, bikes.csv, 3e-5, 2 epochs")
+    assert argument(plan, TRAIN, "learning_rate") == [3e-5]
+    assert plan.reply is not None and "learning rate" in plan.reply
+
+
+@pytest.mark.parametrize(
+    ("turns", "tool", "name", "value"),
+    [
+        (("tune gemma on bikes.csv", "the first one"), TRAIN, "base_model", "gemma3-270m"),
+        (("tune gemma on bikes.csv", "2"), TRAIN, "base_model", "gemma3-1b"),
+        (("tune gemma on bikes.csv", "the biggest"), TRAIN, "base_model", "gemma3-4b"),
+        (("export runs/bikes as q4", "the last one"), GGUF, "quantization", "q4_0"),
+        (("tune gemma3-1b for 2 epochs", "the file is called 'my bikes.csv'"), PREPARE, "source", "my bikes.csv"),
+        (("export runs/bikes as q8_0 and q6_k", "score the second one on piqa"), EVAL, "gguf_file", "-q6_k.gguf"),
+        (("export runs/a as q8_0", "export runs/b as q8_0", "score the other one"), EVAL, "gguf_file", "models/a-"),
+    ],
+)
+def test_one_of_several_can_be_pointed_at(turns: tuple[str, ...], tool: str, name: str, value: str) -> None:
+    found = argument(converse(*turns), tool, name)
+    assert len(found) == 1 and value in found[0]
+
+
+def test_the_other_one_of_more_than_two_is_asked_for() -> None:
+    plan = converse("export runs/a as q8_0, q6_k and q4_0", "score the other one on piqa")
+    assert not plan.steps and plan.reply is not None and "models/a-finetuned.gguf" in plan.reply
+
+
+def test_undo_goes_back_to_the_plan_before_and_runs_nothing_twice() -> None:
+    plan = converse(BIKES, "rank 64", "undo that")
+    assert [step.args["lora_r"] for step in plan.steps if step.tool == TRAIN] == [16] and running(plan) == []
+    assert converse(BIKES, "undo").steps == ()
+
+
+@pytest.mark.parametrize(
+    ("turns", "tools"),
+    [
+        ((BIKES, "skip the export and train for 4 epochs"), [TRAIN]),
+        ((BIKES, "score it on piqa and boolq", "limit it to 40 questions"), [EVAL, EVAL]),
+        ((BIKES, "score it on piqa", "make the export q8_0"), [GGUF, EVAL]),
+        ((BIKES, "call the gguf models/bikes.gguf"), [GGUF]),
+    ],
+)
+def test_a_follow_up_touches_no_more_than_it_says(turns: tuple[str, ...], tools: list[str]) -> None:
+    assert running(converse(*turns)) == tools
+
+
+def test_an_evaluation_without_an_export_says_that_it_needs_one() -> None:
+    plan = converse("tune qwen3 0.6b on bikes.csv and evaluate it, no export")
+    assert running(plan) == [PREPARE, TRAIN, GGUF, EVAL]
+    assert plan.reply is not None and "needs a GGUF" in plan.reply
+
+
+@pytest.mark.parametrize("text", ["export runs/bikes as onnx", "export runs/bikes to tensorflow"])
+def test_a_format_that_no_tool_writes_is_refused_with_those_that_one_does(text: str) -> None:
+    plan = converse(text)
+    assert not plan.steps and plan.reply is not None and "q4_k_m" in plan.reply and "safetensors" in plan.reply
+
+
+def test_a_method_that_no_tool_knows_is_refused_with_those_that_one_does() -> None:
+    plan = converse("tune qwen3 0.6b on bikes.csv with GRPO")
+    assert not plan.steps and plan.reply is not None and "`dpo`" in plan.reply
+
+
+def test_a_call_of_the_contract_is_read_as_it_stands() -> None:
+    plan = converse('finetune_unsloth("gemma3-1b", "data/train", 3, 2e-5, 32, "q8_0")')
+    (step,) = plan.steps
+    expected = {"dataset": "data/train", "epochs": 3, "learning_rate": 2e-5, "lora_r": 32, "quant": "8bit"}
+    assert {name: step.args[name] for name in expected} == expected
+
+
+def test_calls_one_after_the_other_are_one_plan() -> None:
+    plan = converse('prepare_dataset("bikes.csv")\nfinetune_unsloth("gemma3-1b", "data/train", epochs=2)')
+    assert running(plan) == [PREPARE, TRAIN]
+
+
+@pytest.mark.parametrize("text", ['run_eval("models/a.gguf", questions=3)', 'run_eval("a.gguf", "piqa", 3, 4)'])
+def test_a_call_with_a_parameter_too_many_is_refused_with_those_there_are(text: str) -> None:
+    plan = converse(text)
+    assert not plan.steps and plan.reply is not None and "gguf_file, eval_set, limit" in plan.reply
