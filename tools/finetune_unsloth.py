@@ -32,7 +32,7 @@ class FinetuneUnslothInput(ToolInput):
         default="sft", description="sft on conversations, or dpo on preference pairs (chosen and rejected)"
     )
     lora_alpha: int | None = Field(default=None, ge=1, le=2048, description="LoRA scale; default lora_r")
-    batch_size: int = Field(default=8, ge=1, le=1024, description="rows per step")
+    batch_size: int = Field(default=4, ge=1, le=1024, description="rows per step")
     max_seq_length: int = Field(default=2048, ge=16, le=1_048_576, description="longest row in tokens; longer is cut")
     max_steps: int | None = Field(default=None, ge=1, description="stop after this many steps, whatever epochs says")
     warmup_steps: int = Field(default=5, ge=0, description="steps in which the learning rate rises to its peak")
