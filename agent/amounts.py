@@ -1,5 +1,7 @@
 """Which number in a request belongs to which parameter, and whether it is a value or a change of one."""
 
+import itertools
+
 from .amount_values import Amounts, bind, number_at, scaled, text_at
 from .lexicon import NUMERIC
 from .words import Token, word_set
@@ -28,6 +30,7 @@ _CONNECTORS = word_set(
     "of to at is be for around about exactly only just up a the set was should now from by it as approximately "
     "roughly first max maximum value down equal equals each with most over use using out go get have too also"
 )
+_VAGUE = word_set("negative high big huge large small tiny many several few some long short")
 _MAY_BE_NONE = {
     "finetune_unsloth.weight_decay",
     "finetune_unsloth.warmup_steps",
@@ -280,7 +283,13 @@ def _splits(tokens: list[Token], found: Amounts) -> None:
         one, other = number_at(tokens, j), number_at(tokens, j + 2)
         if one and other and text_at(tokens, j + 1) == "/" and one.value + other.value == 100:
             one.used = other.used = True
-            found.values.append((("prepare_dataset.heldout_fraction",), [min(one.value, other.value) / 100], j))
+            found.values.append((_HELDOUT, [min(one.value, other.value) / 100], j))
+    shares = [j for j, token in enumerate(tokens) if token.kind == "number" and token.unit == "%" and not token.used]
+    for j, k in itertools.pairwise(shares):  # `90 % for training and 10 % for evaluation`
+        if tokens[j].value + tokens[k].value == 100:
+            tokens[j].used = tokens[k].used = True
+            smaller = min(j, k, key=lambda n: tokens[n].value)
+            found.values.append((_HELDOUT, [tokens[smaller].value / 100], smaller))
 
 
 def _shares(tokens: list[Token], found: Amounts) -> None:
@@ -317,7 +326,10 @@ def _purpose(tokens: list[Token], i: int) -> None:
 
 
 def _compared(tokens: list[Token], i: int) -> str:
-    """The word of a comparison that names no amount: `more epochs`, `a lower learning rate`, `raise the rank`."""
+    """The word that asks for an amount and names none: `more epochs`, `a lower learning rate`, `a high rank`."""
+    low_rate = tokens[i].value[0].endswith("learning_rate") and text_at(tokens, i - 1) == "low"  # `low rank` is LoRA
+    if low_rate or (text_at(tokens, i - 1) in _VAGUE and tokens[i].value[0].startswith("finetune")):
+        return tokens[i - 1].text
     for j in range(i - 1, max(-1, i - 4), -1):
         if (word := text_at(tokens, j)) in (_UP | _DOWN) - {"up", "cut", "drop", "down"}:
             return word

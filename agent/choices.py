@@ -151,7 +151,9 @@ def loads_base(reading: Reading, i: int) -> bool:
         return False
     after = reading.tokens[i + 1] if i + 1 < len(reading.tokens) else None
     if after is not None and (
-        after.text in ("loading", "load", "precision", "base", "training", "qlora") or after.text.startswith("lora")
+        after.text in ("loading", "load", "precision", "base", "training", "qlora")
+        or after.text.startswith("lora")
+        or after.text.endswith(" loading")
     ):
         return True
     if after is not None and (

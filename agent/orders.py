@@ -4,7 +4,7 @@ from .amount_values import Amounts
 from .bare_names import Roles
 from .choices import loads_base
 from .corrections import is_retracted
-from .keys import BASE, DATASET, SOURCE, TOKENIZER
+from .keys import BASE, DATASET, SOURCE
 from .reading import Reading
 
 __all__ = ["find_orders", "imply_tools", "imply_training"]
@@ -104,7 +104,8 @@ def imply_tools(reading: Reading, roles: Roles) -> None:
             reading.want.setdefault("finetune_unsloth", "implied")
     elif own and "finetune_unsloth" not in reading.drop and has_base:
         reading.want.setdefault("finetune_unsloth", "implied")
-    if roles.of(TOKENIZER) and not reading.want and reading.last is None:  # tokens are counted while preparing
+    prepared = any(key.startswith("prepare_dataset.") and key != SOURCE for key in reading.values)
+    if prepared and roles.of(SOURCE) and not reading.want and reading.last is None:
         reading.want["prepare_dataset"] = "implied"
     if "finetune_unsloth" in reading.drop:
         reading.want.pop("finetune_unsloth", None)

@@ -96,7 +96,7 @@ class Reading:
             after[1] in ("no", "false", "none", "off", "skip", "never") or after[1:] == ["not", "needed"]
         ):
             return True
-        return after[:2] in (["not", "needed"], ["not", "necessary"])
+        return after[0] == "nothing" or after[:2] in (["not", "needed"], ["not", "necessary"])
 
     def given_up(self, i: int) -> bool:
         """`switch q8_0 to q4_0`, `from q8_0 to q4_0`, `replace q8_0 with q4_0`: the first of two values goes."""

@@ -165,7 +165,9 @@ def _role_of_set(tokens: list[Token], i: int, tool: str, preposition: str, label
 
 def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, words: list[str]) -> bool:
     """Whether something shall be written to the place that the token at `i` names."""
-    if preposition in ("into", "→", ">", "onto", "called", "named"):
+    if preposition in ("called", "named"):  # `a file called rows.csv` is there already
+        return not _DATA_FILE.search(str(tokens[i].value)) or _written_earlier(tokens, i)
+    if preposition in ("into", "→", ">", "onto"):
         return True
     if not preposition:
         return bool({"call", "name", "output"} & {*words, *(token.text for token in tokens[max(0, i - 3) : i])})

@@ -298,6 +298,10 @@ def _words(text: str, known: Vocabulary) -> list[Token]:
     return [Token("word", word, text)]
 
 
+def _is_hundreds(before: list[Token]) -> bool:
+    return bool(before) and before[0].kind == "number" and before[0].text.endswith(("hundred", "thousand"))
+
+
 def _word_numbers(tokens: list[Token]) -> list[Token]:
     """`two thousand`, `a dozen`, `half a dozen`, `twenty-five`, `minus two`, `270 million parameters` in numbers."""
     result: list[Token] = []
@@ -311,6 +315,10 @@ def _word_numbers(tokens: list[Token]) -> list[Token]:
             before.value, before.text, before.unit = _plain(before.value * _SCALES[word]), f"{before.text} {word}", ""
         elif word in _SCALES and [t.text for t in result[-2:]] == ["half", "a"]:
             result[-2:] = [Token("number", f"half a {word}", _SCALES[word] // 2)]
+        elif 0 < _WORD_NUMBERS.get(word, 0) < 100 and before.text == "and" and _is_hundreds(result[-2:-1]):
+            result.pop()  # `a hundred and fifty`
+            result[-1].value, result[-1].text = result[-1].value + _WORD_NUMBERS[word], f"{result[-1].text} {word}"
+            result[-1].unit = "tens" if _WORD_NUMBERS[word] in range(20, 100, 10) else ""
         elif word == "percent" and before.kind == "number" and before.unit in ("", "tens"):
             before.unit = "%"
         elif before.unit == "tens" and 0 < _WORD_NUMBERS.get(word, 0) < 10:

@@ -83,6 +83,10 @@ def test_a_word_of_correction_alone_replaces_nothing(text: str, tools: list[str]
         ("use org/bikes as the data and org/llama-7b as the base, 1 epoch", TRAIN, {"base_model": "org/llama-7b"}),
         ("count the tokens of bikes.csv with the qwen3-4b tokenizer", PREPARE, {"tokenizer": "qwen3-4b"}),
         ("merge runs/bikes to safetensors, folder out/bikes", FOLDER, {"output_dir": "out/bikes"}),
+        ("train qwen3 0.6b with a file called bikes.csv", PREPARE, {"source": "bikes.csv"}),
+        ("90 % of bikes.csv for training and 10 % for testing, qwen3 0.6b", PREPARE, {"heldout_fraction": 0.1}),
+        ("tune qwen3 0.6b on bikes.csv for a hundred and twenty-five steps", TRAIN, {"max_steps": 125}),
+        ("fetch only the validation split of org/bikes", PREPARE, {"split": "validation"}),
         ("models/b.gguf from runs/bikes, 8 bit", GGUF, {"output_file": "models/b.gguf", "quantization": "q8_0"}),
     ],
 )
@@ -90,6 +94,19 @@ def test_a_value_is_found_where_people_put_it(text: str, tool: str, values: dict
     plan = converse(text)
     for name, value in values.items():
         assert argument(plan, tool, name) == [value], plan.reply
+
+
+@pytest.mark.parametrize(
+    ("vague", "name"),
+    [
+        ("a negative learning rate", "learning_rate"),
+        ("many epochs", "epochs"),
+        ("a low learning rate", "learning_rate"),
+    ],
+)
+def test_a_wish_without_a_number_is_asked_about(vague: str, name: str) -> None:
+    plan = converse(f"tune qwen3 0.6b on bikes.csv with {vague}")
+    assert not plan.steps and plan.reply is not None and f"`{name}`" in plan.reply
 
 
 def test_a_lone_small_number_is_the_learning_rate_and_the_reply_says_so() -> None:
