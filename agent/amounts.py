@@ -31,6 +31,7 @@ _CONNECTORS = word_set(
     "roughly first max maximum value down equal equals each with most over use using out go get have too also"
 )
 _VAGUE = word_set("negative high big huge large small tiny many several few some long short")
+_SETTING = word_set("set change adjust modify tweak")
 _MAY_BE_NONE = {
     "finetune_unsloth.weight_decay",
     "finetune_unsloth.warmup_steps",
@@ -113,6 +114,9 @@ def _relative(tokens: list[Token], i: int, found: Amounts) -> bool:
         amount = -number.value if sign < 0 or before in ("remove", "subtract") else number.value
         return bind(tokens, i, found, [{"plus": amount}])
     after = text_at(tokens, i + 1)
+    if after in ("*", "×", "x") and (count := number_at(tokens, i + 2)):  # `lr * 2`
+        count.used = True
+        return bind(tokens, i, found, [{"times": count.value}])
     if after in _FACTORS and after not in ("half", "third", "quarter", "fifth"):
         tokens[i + 1].used = True
         return bind(tokens, i, found, [{"times": _FACTORS[after]}])
@@ -331,7 +335,7 @@ def _compared(tokens: list[Token], i: int) -> str:
     if low_rate or (text_at(tokens, i - 1) in _VAGUE and tokens[i].value[0].startswith("finetune")):
         return tokens[i - 1].text
     for j in range(i - 1, max(-1, i - 4), -1):
-        if (word := text_at(tokens, j)) in (_UP | _DOWN) - {"up", "cut", "drop", "down"}:
+        if (word := text_at(tokens, j)) in (_UP | _DOWN | _SETTING) - {"up", "cut", "drop", "down"}:
             return word
         if word not in _SMALL_WORDS:
             break

@@ -62,8 +62,8 @@ FILLERS = (
     "the export folder, quantized model, quantised model, test data, instruction tuned, instruct tuned, "
     "of training, fine tuning data, finetuning data, before training, after training, while training, "
     "during training, once trained, the trained, already trained, just trained, we trained, you trained, "
-    "smoke test, quantised loading, quantized loading, test run, trial run, i trained, was trained, been trained, "
-    "is ready, are ready, already ready, "
+    "out of, smoke test, quantised loading, quantized loading, test run, trial run, "
+    "i trained, was trained, been trained, is ready, are ready, already ready, "
     "data quality, good quality"
 )
 

@@ -132,6 +132,11 @@ def test_one_of_several_can_be_pointed_at(turns: tuple[str, ...], tool: str, nam
     assert len(found) == 1 and value in found[0]
 
 
+def test_a_number_said_on_its_own_goes_to_what_was_asked_about() -> None:
+    assert argument(converse(BIKES, "change the rank", "32"), TRAIN, "lora_r") == [32]
+    assert argument(converse("tune gemma3-1b on bikes.csv with a large batch size", "64"), TRAIN, "batch_size") == [64]
+
+
 def test_the_other_one_of_more_than_two_is_asked_for() -> None:
     plan = converse("export runs/a as q8_0, q6_k and q4_0", "score the other one on piqa")
     assert not plan.steps and plan.reply is not None and "models/a-finetuned.gguf" in plan.reply
