@@ -67,9 +67,7 @@ def _run_step(record: Record, position: int, step: StepRecord, descriptor: int, 
         _adopt_or_clear(step, result_file)
     if step.state in ("done", "reused"):
         if not is_made(made := artifact(step.tool, step.args)):
-            raise BadRequest(
-                f"what `{step.tool}` made is gone or incomplete (`{made}`); ask for the work anew instead"
-            )
+            raise BadRequest(f"what `{step.tool}` made is gone or incomplete (`{made}`); ask for the work anew instead")
         step.key = step.key or step_key(step.tool, step.args)
         save(record)
         watch(position, step.tool, {"event": "reuse", "args": step.args})

@@ -1,7 +1,7 @@
 """The contract's example calls, executed as agents.md writes them, against a hub on loopback.
 
-The hub serves a Gemma 3 of random weights under the catalogue's id, a small corpus, and items of HellaSwag's shape. What
-the calls make is real: rows, an adapter, a GGUF file that llama.cpp loads, and a score.
+The hub serves a Gemma 3 of random weights under the catalogue's id, a small corpus, and items of HellaSwag's shape.
+What the calls make is real: rows, an adapter, a GGUF file that llama.cpp loads, and a score.
 """
 
 import ast

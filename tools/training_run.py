@@ -173,7 +173,7 @@ def _version(package: str) -> str:
 
 
 def _mean(metrics: Sequence[dict[str, Any]]) -> float:
-    return sum(line["loss"] for line in metrics) / len(metrics)
+    return float(sum(line["loss"] for line in metrics) / len(metrics))
 
 
 def _length_limit(config: dict[str, Any], asked: int) -> int:

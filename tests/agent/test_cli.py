@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tunesmith.agent.cli import main
 from tunesmith.agent.records import load_all
 
@@ -35,9 +34,7 @@ def test_a_request_that_lacks_data_is_a_question_on_stderr_with_status_2(
     assert [record.state for record in load_all()] == ["question"]
 
 
-def test_an_answer_completes_the_question_of_an_earlier_process(
-    rows: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_answer_completes_the_question_of_an_earlier_process(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["-y", "fine-tune smollm2-135m for 3 epochs"])
     capsys.readouterr()
     assert main(["plan", "--json", "rows.jsonl"]) == 0
@@ -109,7 +106,8 @@ def test_many_requests_are_answered_in_one_process(workdir: Path, capsys: pytest
     assert main(["plan", "--json", "--requests", "requests.jsonl"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [answer["id"] for answer in answers] == ["one", "two"]
-    assert [(step["tool"], step["reuse"]) for step in answers[1]["steps"]][0] == ("prepare_dataset", True)
+    first = answers[1]["steps"][0]
+    assert (first["tool"], first["reuse"]) == ("prepare_dataset", True)
     assert answers[1]["steps"][-1]["args"]["epochs"] == 4
 
 
@@ -142,7 +140,8 @@ def test_resume_without_anything_to_resume_is_refused(workdir: Path, capsys: pyt
 def test_a_tool_runs_from_the_command_line_with_values_by_position_and_name(
     rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["tools", "prepare_dataset", "rows.jsonl", "--split", "fit", "--heldout-fraction", "0.5", "--json"]) == 0
+    arguments = ["rows.jsonl", "--split", "fit", "--heldout-fraction", "0.5", "--json"]
+    assert main(["tools", "prepare_dataset", *arguments]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["heldout_rows"] == 30
     assert Path("data/fit/metadata.json").exists()
