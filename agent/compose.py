@@ -32,7 +32,10 @@ def compose(frame: Frame, history: History, request: str, on_disk: Callable[[str
         if not drafts:
             raise Ask(_nothing_left(frame, history))
         _offered([draft.tool for draft in drafts])
-        steps = Settler(history, on_disk, again=frame.intent == "repeat").settle(drafts)
+        again = (
+            frozenset(frame.want or set(ORDER) - {"prepare_dataset"}) if frame.intent == "repeat" else frozenset[str]()
+        )
+        steps = Settler(history, on_disk, again=again).settle(drafts)
     except Ask as question:
         pending = {"frame": replace(frame, reply=None, about=None).to_json(), "about": question.about}
         return Plan(request, reply=str(question), pending=pending, kind="refusal" if question.refuse else "question")

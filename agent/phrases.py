@@ -62,7 +62,9 @@ FILLERS = (
     "the export folder, quantized model, quantised model, test data, instruction tuned, instruct tuned, "
     "of training, fine tuning data, finetuning data, before training, after training, while training, "
     "during training, once trained, the trained, already trained, just trained, we trained, you trained, "
-    "out of, smoke test, quantised loading, quantized loading, test run, trial run, "
+    "out of, against its base, against the base, against the base model, against its base model, its base, "
+    "its base model, than the base, than the base model, versus the base, "
+    "smoke test, quantised loading, quantized loading, test run, trial run, "
     "i trained, was trained, been trained, is ready, are ready, already ready, "
     "data quality, good quality"
 )

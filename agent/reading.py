@@ -37,7 +37,7 @@ class Reading:
         self.retracted: set[str] = set()  # tools that the message orders and then takes back
         self.remarks: list[str] = []
         self.twice: str | None = None  # a parameter that has two values where one is wanted
-        self.choice: str | None = None  # a question which of several files is meant
+        self.choice: tuple[str, str] | None = None  # a question which file is meant, and the parameter it is about
         self.asked: str | None = None  # a parameter whose value is missing or doubtful
         self.words = {token.text for token in self.tokens if token.kind == "word"}
 

@@ -86,7 +86,7 @@ def _known_file(reading: Reading) -> None:
                 reading.put(GGUF_FILE, others[0])
             elif others:
                 names = ", ".join(f"`{path}`" for path in others[:-1])
-                reading.choice = f"Which one? {names} or `{others[-1]}`"
+                reading.choice = f"Which one? {names} or `{others[-1]}`", GGUF_FILE
         elif place is not None and -1 <= place < len(latest) and len(latest) > 1:
             reading.put(GGUF_FILE, latest[place])
         else:

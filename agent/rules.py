@@ -93,6 +93,15 @@ def _take_roles(reading: Reading, roles: Roles) -> None:
                 reading.want.setdefault("run_eval", "noun")
             if key == OUTPUT_FILE:
                 reading.want.setdefault("export_gguf", "noun")
+    data = [i for key, _, i in roles.values if key == SOURCE]
+    for i in data:
+        if i + 1 in data and not {reading.tokens[i].unit, reading.tokens[i + 1].unit} & {"quoted"}:
+            names = [reading.text(i), reading.text(i + 1)]
+            question = (
+                f"Is `{names[0]} {names[1]}` one file? Put quotes round a name with spaces, or a comma between two"
+            )
+            reading.choice = question, SOURCE
+            reading.values.pop(SOURCE, None)
     if roles.family is None and BASE not in reading.values:
         _lone_size(reading)
 
@@ -167,8 +176,10 @@ def _frame(reading: Reading, amounts: Amounts, roles: Roles) -> Frame:
     if empty and is_cancelled(reading.tokens, reading.history):
         return Frame("cancel", reply="Forgotten. Tell me what to do instead")
     again = bool(reading.words & _AGAIN) or {"once", "more"} <= reading.words
-    if empty and again and reading.last is not None:
-        return Frame("repeat")
+    said = reading.values or reading.drop or reading.without or loose or roles.family or reading.asked
+    ran = {step.tool for step in reading.last.steps} if reading.last is not None else set()
+    if again and ran and not said and set(reading.want) <= ran:  # `again`, `export it again`
+        return Frame("repeat", want=tuple(reading.want))
     if empty and reading.last is not None and (reading.words & _UNDOING or {"go", "back"} <= reading.words):
         return Frame("undo")
     if (aside := answer_aside(reading.tokens, text, reading.history, bool(empty), set(reading.want))) is not None and (
@@ -268,7 +279,7 @@ def _unclear(reading: Reading, amounts: Amounts, loose: list[Any], intent: Inten
             return f"Which value shall `{name}` have, {what}?", reading.asked
         return f"What value shall `{name}` have? Say a number, such as `{name}=...`", reading.asked
     if reading.choice is not None:
-        return reading.choice, GGUF_FILE
+        return reading.choice
     if reading.twice is not None:
         values = " and ".join(str(value) for value in reading.values.pop(reading.twice) if not isinstance(value, dict))
         return f"`{reading.twice.split('.')[1]}` is asked for twice, as {values}; which shall it be?", reading.twice

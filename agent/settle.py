@@ -23,13 +23,13 @@ __all__ = ["Settler"]
 class Settler:
     """Gives every draft its arguments, in order, so that a step sees the paths of those before it."""
 
-    def __init__(self, history: History, on_disk: Callable[[str], bool], *, again: bool) -> None:
+    def __init__(self, history: History, on_disk: Callable[[str], bool], *, again: frozenset[str]) -> None:
         self.on_disk = on_disk
         self.history = history
         self.finished = [step for ran in history.ran for step in ran.plan.steps[: ran.finished]]
-        self.again = (
-            again and bool(history.ran) and all(step in self.finished for step in (history.last or Plan("")).steps)
-        )
+        # Tools to run once more, though they ran; a plan that did not finish is finished instead.
+        finished = bool(history.ran) and all(step in self.finished for step in (history.last or Plan("")).steps)
+        self.again = again if finished else frozenset[str]()
         self.taken = {path.rstrip("/") for path in history.taken}
         for ran in history.ran:
             for step in ran.plan.steps:
@@ -61,7 +61,7 @@ class Settler:
         output = OUTPUT.get(tool)
         asked = output is not None and draft.values.get(output, (None, "default"))[1] == "you"
         keyed = {name: value for name, value in args.items() if name != output or asked}
-        old = None if self.again and tool != "prepare_dataset" else self._finished(tool, keyed, output, asked)
+        old = None if tool in self.again else self._finished(tool, keyed, output, asked)
         if old is not None:
             if output is not None:
                 args[output] = old.args[output]

@@ -132,6 +132,13 @@ def test_one_of_several_can_be_pointed_at(turns: tuple[str, ...], tool: str, nam
     assert len(found) == 1 and value in found[0]
 
 
+def test_two_names_side_by_side_are_asked_about_before_both_are_trained_on() -> None:
+    plan = converse("tune qwen3 0.6b on Bikes/2024 spring.csv")
+    assert not plan.steps and plan.reply is not None and "quotes" in plan.reply
+    answered = converse("tune qwen3 0.6b on Bikes/2024 spring.csv", "'Bikes/2024 spring.csv'")
+    assert argument(answered, PREPARE, "source") == ["Bikes/2024 spring.csv"]
+
+
 def test_a_number_said_on_its_own_goes_to_what_was_asked_about() -> None:
     assert argument(converse(BIKES, "change the rank", "32"), TRAIN, "lora_r") == [32]
     assert argument(converse("tune gemma3-1b on bikes.csv with a large batch size", "64"), TRAIN, "batch_size") == [64]
@@ -155,6 +162,8 @@ def test_undo_goes_back_to_the_plan_before_and_runs_nothing_twice() -> None:
         ((BIKES, "score it on piqa and boolq", "limit it to 40 questions"), [EVAL, EVAL]),
         ((BIKES, "score it on piqa", "make the export q8_0"), [GGUF, EVAL]),
         ((BIKES, "call the gguf models/bikes.gguf"), [GGUF]),
+        ((BIKES, "export it again"), [GGUF]),
+        ((BIKES, "score it against its base on piqa"), [EVAL]),
     ],
 )
 def test_a_follow_up_touches_no_more_than_it_says(turns: tuple[str, ...], tools: list[str]) -> None:
