@@ -18,7 +18,7 @@ _SKIPPED = word_set(
     "the a an my our your this that file files folder in on at of called named is are was = : ( both new final"
 )
 _DATA_PREPOSITIONS = word_set("on with using over from against at for")
-_WRITING = word_set("save write store put output place saved written saving writing call name")
+_WRITING = word_set("save write store put output place saved written saving writing call name publish deliver")
 _MODEL_HINT = re.compile(
     r"gemma|llama|qwen|mistral|mixtral|phi-?\d|smollm|gpt|bert|falcon|olmo|granite|deepseek|yi-|tinyllama|t5|"
     r"\d+(\.\d+)?[bm]\b|instruct$|-it$|-base$|-chat$",
