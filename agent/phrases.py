@@ -24,7 +24,8 @@ __all__ = [
 # Verbs order work by themselves; nouns name its result and may only refer to it.
 VERBS = {
     "prepare_dataset": (
-        "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, get ready, into shape, tokenize"
+        "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
+        "get ready, into shape, tokenize"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "
