@@ -161,14 +161,14 @@ def test_a_tokenizer_that_differs_stops_the_export_and_shows_the_token(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kind", ["f32", "bf16", "q3_k_m"])
+@pytest.mark.parametrize("kind", ["bf16", "q3_k_m"])
 def test_a_file_loads_and_its_tensors_are_counted(kind: str, tiny_llama: Path, tmp_path: Path) -> None:
     result = _export(tiny_llama, kind)
     header = read_header(tmp_path / result.gguf_file)
     assert result.tensor_types == header.type_counts()
     assert sum(result.tensor_types.values()) == len(header.tensors)
     assert result.bytes == (tmp_path / result.gguf_file).stat().st_size
-    assert header.metadata["general.file_type"] == {"f32": 0, "bf16": 32, "q3_k_m": 12}[kind]
+    assert header.metadata["general.file_type"] == {"bf16": 32, "q3_k_m": 12}[kind]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.Modelfile", "model.gguf", "model.json"]
 
 

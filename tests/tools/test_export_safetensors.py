@@ -104,6 +104,7 @@ def test_custom_code_is_not_handed_on(tiny_llama: Path, tmp_path: Path) -> None:
     assert not (folder / "evil.py").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")  # in torchao, imported by transformers
 def test_transformers_loads_the_merged_folder(run_folder: Path) -> None:
     import torch
