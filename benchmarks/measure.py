@@ -42,7 +42,7 @@ def tree_memory_bytes(process: psutil.Process) -> int:
     return total
 
 
-def measure(command: Sequence[str], *, cwd: Path, env: dict[str, str] | None = None, every: float = 0.2) -> Measured:
+def measure(command: Sequence[str], *, cwd: Path, env: dict[str, str] | None = None, every: float = 0.5) -> Measured:
     """Run a command to its end and watch its whole process tree."""
     began = time.monotonic()
     process = subprocess.Popen(

@@ -4,14 +4,16 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from . import eval_statistics as statistics
 from .artifacts import free_path, new_file
 from .base import Result
-from .eval_scoring import Metric, Scored
+
+if TYPE_CHECKING:
+    from .eval_scoring import Metric, Scored
 
 __all__ = [
     "TABLE_COLUMNS",
@@ -112,7 +114,7 @@ def _number(value: float, share: bool, sign: Literal["", "+"] = "") -> str:
     return f"{value:{sign}.3g}" if abs(value) >= 1000 else f"{value:{sign}.2f}"
 
 
-def compare(tuned: Scored, base: Scored | None) -> list[MetricRow]:
+def compare(tuned: "Scored", base: "Scored | None") -> list[MetricRow]:
     """Each metric for both models, over the items that have a value from both."""
     rows = []
     others = {metric.name: metric for metric in base.metrics} if base else {}
@@ -128,7 +130,9 @@ def compare(tuned: Scored, base: Scored | None) -> list[MetricRow]:
     return rows
 
 
-def _only(metric: Metric, kept: Sequence[int]) -> Metric:
+def _only(metric: "Metric", kept: Sequence[int]) -> "Metric":
+    from .eval_scoring import Metric
+
     counts = None if metric.counts is None else [metric.counts[i] for i in kept]
     return Metric(
         metric.name,
@@ -142,7 +146,7 @@ def _only(metric: Metric, kept: Sequence[int]) -> Metric:
     )
 
 
-def _row(tuned: Metric, base: Metric | None) -> MetricRow:
+def _row(tuned: "Metric", base: "Metric | None") -> MetricRow:
     binary = tuned.kind == "mean" and all(v in (0, 1) for m in (tuned, base) if m for v in m.values)
     value = _estimate(tuned, binary)
     difference: Interval | None = None
@@ -164,7 +168,7 @@ def _row(tuned: Metric, base: Metric | None) -> MetricRow:
     )
 
 
-def _estimate(metric: Metric, binary: bool) -> statistics.Estimate:
+def _estimate(metric: "Metric", binary: bool) -> statistics.Estimate:
     if metric.kind == "perplexity":
         return statistics.perplexity(metric.values, metric.counts or [])
     if metric.kind == "corpus" and metric.aggregate is not None:
@@ -175,7 +179,7 @@ def _estimate(metric: Metric, binary: bool) -> statistics.Estimate:
     return statistics.mean(metric.values, low=low, high=high)
 
 
-def _difference(tuned: Metric, base: Metric, binary: bool) -> statistics.Estimate:
+def _difference(tuned: "Metric", base: "Metric", binary: bool) -> statistics.Estimate:
     if tuned.kind == "perplexity":
         return statistics.perplexity_difference(tuned.values, base.values, tuned.counts or [], base.counts or [])
     if tuned.kind == "corpus" and tuned.aggregate is not None:
@@ -191,7 +195,7 @@ def _interval(estimate: statistics.Estimate) -> Interval:
 
 
 def remarks_on(
-    tuned: Scored, base: Scored | None, rows: Sequence[MetricRow], limit: int | None, total: int
+    tuned: "Scored", base: "Scored | None", rows: Sequence[MetricRow], limit: int | None, total: int
 ) -> list[str]:
     """What a reader must know before trusting the numbers."""
     remarks = []
@@ -216,7 +220,12 @@ def remarks_on(
 
 
 def write_report(
-    gguf_file: Path, set_name: str, facts: dict[str, Any], rows: Sequence[MetricRow], tuned: Scored, base: Scored | None
+    gguf_file: Path,
+    set_name: str,
+    facts: dict[str, Any],
+    rows: Sequence[MetricRow],
+    tuned: "Scored",
+    base: "Scored | None",
 ) -> Path:
     """Write `<stem>.eval-<set>.json` beside the GGUF file, under the first free name, and return its path.
 
@@ -246,7 +255,7 @@ def write_report(
     return path
 
 
-def _of_item(scored: Scored, i: int) -> dict[str, Any]:
+def _of_item(scored: "Scored", i: int) -> dict[str, Any]:
     values: dict[str, Any] = {"answer": scored.answers[i]}
     for metric in scored.metrics:
         values[metric.name] = metric.values[i]

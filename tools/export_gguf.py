@@ -7,23 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from .artifacts import file_sha256, free_path, new_file, read_json, write_json
 from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note
-from .chat_template import Chat, render_chats
-from .convert_gguf import convert_to_gguf
-from .gguf_header import read_header
-from .gguf_mixture import remark_on
-from .gguf_quants import quantize_file
-from .llama_cpp import LlamaContext, LlamaModel
 from .locations import local_path
-from .model_source import ModelSource, assemble, find_model
-from .modelfile import modelfile
-from .safetensors_files import model_tensors
-from .tokenizer_check import check_tokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from .llama_cpp import LlamaModel
+    from .model_source import ModelSource
 
 __all__ = ["ExportGgufInput", "GgufFile", "export_gguf"]
 
@@ -87,6 +81,8 @@ def export_gguf(request: ExportGgufInput) -> GgufFile:
         ToolFailed: no disk space, a converter stopped, or the file would read text otherwise than its tokenizer.
     """
     started = time.monotonic()
+    from .model_source import find_model
+
     source = find_model(request.checkpoint_dir)
     output = Path(request.output_file) if request.output_file else _default_output(source)
     _clear_leftovers(output, request)
@@ -103,7 +99,13 @@ def export_gguf(request: ExportGgufInput) -> GgufFile:
         raise ToolFailed(f"cannot write `{output}`: {error.strerror or error}") from error
 
 
-def _export(source: ModelSource, request: ExportGgufInput, output: Path, workspace: Path, started: float) -> GgufFile:
+def _export(source: "ModelSource", request: ExportGgufInput, output: Path, workspace: Path, started: float) -> GgufFile:
+    from .convert_gguf import convert_to_gguf
+    from .gguf_header import read_header
+    from .gguf_mixture import remark_on
+    from .gguf_quants import quantize_file
+    from .model_source import assemble
+
     model_dir = workspace / source.name
     changed = assemble(source, model_dir, link=True)
     if source.adapter:
@@ -151,6 +153,10 @@ def _export(source: ModelSource, request: ExportGgufInput, output: Path, workspa
 
 def _checked(gguf: Path, model_dir: Path, name: str, dataset: str | None) -> str:
     """Load the file in llama.cpp, compute one token, compare tokenizers; returns the text of its Modelfile."""
+    from .llama_cpp import LlamaContext, LlamaModel
+    from .modelfile import modelfile
+    from .tokenizer_check import check_tokenizer, load_tokenizer
+
     tokenizer = load_tokenizer(model_dir)
     with LlamaModel(gguf) as model:
         with LlamaContext(model, n_ctx=256) as context:
@@ -164,8 +170,10 @@ def _checked(gguf: Path, model_dir: Path, name: str, dataset: str | None) -> str
         return modelfile(name, model, model_dir, dataset)
 
 
-def _rendered_samples(model: LlamaModel) -> list[str]:
+def _rendered_samples(model: "LlamaModel") -> list[str]:
     """Conversations as the file's own chat template writes them, for the comparison of tokens."""
+    from .chat_template import Chat, render_chats
+
     if not model.chat_template:
         return []
     user, answer = {"role": "user", "content": "Hi, what's 2 + 2?"}, {"role": "assistant", "content": "4.\n\n  Bye!"}
@@ -197,7 +205,7 @@ def _outputs(output: Path) -> _Outputs:
     return _Outputs(output.with_name(f"{output.stem}.Modelfile"), output.with_name(f"{output.stem}.json"), output)
 
 
-def _default_output(source: ModelSource) -> Path:
+def _default_output(source: "ModelSource") -> Path:
     return free_path(Path("models") / f"{source.name}{'-finetuned' if source.tuned else ''}.gguf")
 
 
@@ -245,8 +253,10 @@ def _workspace(output: Path) -> Iterator[Path]:
                 parent.rmdir()
 
 
-def _check_disk(source: ModelSource, quantization: str, workspace: Path) -> None:
+def _check_disk(source: "ModelSource", quantization: str, workspace: Path) -> None:
     """Refuse at once where the disk cannot hold what the export writes at the same time."""
+    from .safetensors_files import model_tensors
+
     tensors = model_tensors(source.model).values()
     stored = sum(tensor.bytes for tensor in tensors)
     weights = sum(tensor.bytes // {"F32": 4}.get(tensor.dtype, 2) for tensor in tensors)

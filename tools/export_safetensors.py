@@ -4,14 +4,16 @@ import errno
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from .artifacts import free_path, write_metadata
 from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note
 from .locations import local_path
-from .model_source import ModelSource, assemble, find_model
-from .safetensors_files import model_tensors
+
+if TYPE_CHECKING:
+    from .model_source import ModelSource
 
 __all__ = ["ExportSafetensorsInput", "SafetensorsFolder", "export_safetensors"]
 
@@ -53,6 +55,9 @@ def export_safetensors(request: ExportSafetensorsInput) -> SafetensorsFolder:
         ToolFailed: no disk space, or an adapter that changes nothing.
     """
     started = time.monotonic()
+    from .model_source import assemble, find_model
+    from .safetensors_files import model_tensors
+
     source = find_model(request.checkpoint_dir)
     output = Path(request.output_dir) if request.output_dir else free_path(Path("models") / f"{source.name}-merged")
     if output.exists():
@@ -98,7 +103,9 @@ def export_safetensors(request: ExportSafetensorsInput) -> SafetensorsFolder:
     return result
 
 
-def _check_disk(source: ModelSource, folder: Path) -> None:
+def _check_disk(source: "ModelSource", folder: Path) -> None:
+    from .safetensors_files import model_tensors
+
     needed = sum(tensor.bytes for tensor in model_tensors(source.model).values()) + 64 * 2**20
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -108,7 +115,7 @@ def _check_disk(source: ModelSource, folder: Path) -> None:
         )
 
 
-def _card(source: ModelSource, result: SafetensorsFolder) -> str:
+def _card(source: "ModelSource", result: SafetensorsFolder) -> str:
     """The README.md: where the weights come from. Paths are shown by their last component only."""
     lines = ["---"]
     if source.base_model and local_path(source.base_model) is None:
