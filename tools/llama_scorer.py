@@ -4,8 +4,9 @@ What requests share is computed once: the start that all of one call have in com
 prompt), and the context that the choices of one item have in common. Several requests are computed together, each
 as a sequence of its own, and only the logits that a score needs are read.
 
-The same requests give the same numbers. Other requests beside them can move a log-probability in its last digits,
-because llama.cpp takes another kernel for another number of rows.
+The same requests give the same numbers. Other requests beside them move a log-probability by rounding, because
+llama.cpp takes other kernels for other numbers of rows: by thousandths of a nat per token in 16-bit files, by some
+hundredths in quantised ones, whose 8-bit activations magnify it.
 """
 
 from collections.abc import Callable, Sequence
