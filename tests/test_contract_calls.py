@@ -87,7 +87,7 @@ def test_the_four_example_calls_run_as_written(
     assert results["prepare_dataset"]["heldout_rows"] == 20
     trained = results["finetune_unsloth"]
     assert (folder / "runs/gemma3-270m/metadata.json").is_file()
-    assert trained["steps"] == 3 * 5
+    assert trained["steps"] == 3 * 40 / 4
     exported = results["export_gguf"]
     assert (folder / "models/gemma3-270m-finetuned.gguf").stat().st_size == exported["bytes"]
     report = results["run_eval"]

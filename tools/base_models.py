@@ -16,6 +16,7 @@ from .locations import is_hub_id, local_path
 
 __all__ = [
     "BUNDLED_MODEL",
+    "TOKENIZER_FILES",
     "cache_dir",
     "fetch_base_model",
     "fetch_tokenizer",
@@ -27,17 +28,19 @@ __all__ = [
 BUNDLED_MODEL = "smollm2-135m"
 """The catalogue name that needs no network."""
 
-_TOKENIZER_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*.json",
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
     "tokenizer.model",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
     "merges.txt",
-    "chat_template.*",
+    "chat_template.jinja",
+    "chat_template.json",
 )
+"""Files of a model folder that make its tokenizer and chat template."""
+
 # No *.py and no pickles, whatever the repository holds.
 _MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model", "*.jinja", "*.txt")
 # Other layouts of the same weights, which some repositories carry in folders of their own.
@@ -209,7 +212,10 @@ def _from_hub(hub_id: str, name: str, *, curated: bool, whole: bool) -> Path:
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    patterns = {"allow_patterns": list(_MODEL_FILES if whole else _TOKENIZER_FILES), "ignore_patterns": list(_IGNORED)}
+    patterns = {
+        "allow_patterns": list(_MODEL_FILES if whole else ("config.json", "generation_config.json", *TOKENIZER_FILES)),
+        "ignore_patterns": list(_IGNORED),
+    }
 
     def download() -> Path:
         files = [sibling.rfilename for sibling in HfApi().model_info(hub_id).siblings or []]

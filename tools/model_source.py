@@ -11,7 +11,7 @@ from typing import Any
 
 from .artifacts import METADATA, read_json, write_json
 from .base import BadRequest, slug
-from .base_models import fetch_base_model
+from .base_models import TOKENIZER_FILES, fetch_base_model
 from .dataset_folder import read_card
 from .locations import local_path
 from .merge import ADAPTER_FILE, merge_adapter
@@ -22,17 +22,6 @@ __all__ = ["ModelSource", "assemble", "find_model"]
 
 # Files that belong to a model beside its weights. Code, pickles and other weights are never taken along.
 _CONFIG_FILES = ("config.json", "generation_config.json")
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-)
 _WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
 
 
@@ -155,11 +144,11 @@ def assemble(source: ModelSource, target: Path, *, link: bool) -> int:
         for pattern in _WEIGHT_FILES:
             for file in source.model.glob(pattern):
                 _take(file, target, link=link)
-    for name in (*_CONFIG_FILES, *_TOKENIZER_FILES):
+    for name in (*_CONFIG_FILES, *TOKENIZER_FILES):
         if (source.model / name).is_file():
             _take(source.model / name, target, link=False)
     if source.adapter:
-        for name in _TOKENIZER_FILES:
+        for name in TOKENIZER_FILES:
             if (source.adapter / name).is_file():
                 _take(source.adapter / name, target, link=False)
     _clean_configs(target)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .artifacts import new_file, read_json, write_metadata
 from .base import ToolFailed, note
-from .base_models import public_name
+from .base_models import TOKENIZER_FILES, public_name
 from .batch_order import batch_order, steps_per_epoch
 from .checkpoints import newest_checkpoint
 from .control_file import ControlFile
@@ -24,18 +24,6 @@ from .training_rows import TokenRows, conversation_rows, preference_rows, text_r
 __all__ = ["run_training"]
 
 _PACKAGES = ("tunesmith", "unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "datasets", "bitsandbytes")
-_TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-)
 
 
 def run_training(
@@ -251,7 +239,7 @@ def _make_readable(folder: Path) -> None:
 
 def _write_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
     """The base's own tokenizer files, byte for byte, and the chat template that was trained with."""
-    for name in _TOKENIZER_FILES:
+    for name in (*TOKENIZER_FILES, "generation_config.json"):
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
     (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
