@@ -162,7 +162,9 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_vocab_type": (c_int32, (c_void_p,)),
 }
 
-_LOOK_SECONDS, _BUSY_PERCENT = 0.1, 25.0
+# How long OpenMP's threads spin while they wait for each other, before they sleep. Its own 300,000 rounds are no faster
+# on an idle machine, but beside another computing process they made one token take 2800 ms instead of 40 (two cores).
+_SPINS = "1000"
 
 _errors: deque[str] = deque(maxlen=3)
 _ERROR_LEVEL = 4
@@ -205,7 +207,7 @@ def library() -> Any:
     files = [*folder.glob("xllamacpp*.so"), *folder.glob("xllamacpp*.pyd")]
     if not files:
         raise ToolFailed(f"`{folder}` holds no compiled library; install `xllamacpp` again")
-    _wait_quietly_where_others_compute()
+    os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)  # read when the library is opened
     try:
         opened = ctypes.CDLL(str(files[0]))
     except OSError as error:
@@ -217,18 +219,6 @@ def library() -> Any:
     atexit.register(opened.llama_log_set, None, None)
     opened.llama_backend_init()
     return opened
-
-
-def _wait_quietly_where_others_compute() -> None:
-    """Let the library's threads sleep, not spin, while they wait for each other, if other processes are busy.
-
-    On two cores beside another computing process, spinning (the default of OpenMP, faster when alone) made a token
-    take 2800 ms instead of 33. The setting is read once, when the library is opened.
-    """
-    import psutil
-
-    if psutil.cpu_percent(interval=_LOOK_SECONDS) > _BUSY_PERCENT:
-        os.environ.setdefault("GOMP_SPINCOUNT", "100")
 
 
 def declare(opened: Any) -> None:
