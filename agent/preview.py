@@ -63,9 +63,11 @@ def show_result(result: "Result", console: Console) -> None:
     from tunesmith.tools.eval_report import TABLE_COLUMNS, EvalReport, table_rows
 
     if not isinstance(result, EvalReport):
-        console.print(result.summary(), markup=False, highlight=False, soft_wrap=True)
+        console.print(result.summary(), markup=False, highlight=False, soft_wrap=not console.is_terminal)
         return
-    console.print(f"{result.gguf_file} on {result.n} items of {result.eval_set}", markup=False, soft_wrap=True)
+    console.print(
+        f"{result.gguf_file} on {result.n} items of {result.eval_set}", markup=False, soft_wrap=not console.is_terminal
+    )
     table = Table(box=None, padding=(0, 2, 0, 0))
     for title in TABLE_COLUMNS:
         table.add_column(title, no_wrap=True)
@@ -73,8 +75,8 @@ def show_result(result: "Result", console: Console) -> None:
         table.add_row(*map(escape, row))
     console.print(table)
     for remark in filter(None, [result.base_remark, *result.remarks]):
-        console.print(remark, markup=False, soft_wrap=True)
-    console.print(f"report: {result.report}", markup=False, soft_wrap=True)
+        console.print(remark, markup=False, soft_wrap=not console.is_terminal)
+    console.print(f"report: {result.report}", markup=False, soft_wrap=not console.is_terminal)
 
 
 def show_records(records: list[Record], console: Console) -> None:
@@ -99,9 +101,9 @@ def show_record(record: Record, console: Console) -> None:
         seconds = f", {step.seconds:.0f} s" if step.seconds is not None else ""
         console.print(f"{number}. {step.tool}: {step.state}{seconds}", markup=False)
         for text in step.notes:
-            console.print(f"   {text}", markup=False, soft_wrap=True)
+            console.print(f"   {text}", markup=False, soft_wrap=not console.is_terminal)
         if step.error:
-            console.print(f"   {step.error}", style="red", markup=False, soft_wrap=True)
+            console.print(f"   {step.error}", style="red", markup=False, soft_wrap=not console.is_terminal)
         if step.result is not None and step.tool in TOOLS:
             show_result(TOOLS[step.tool].result.model_validate(step.result), console)
-    console.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
+    console.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=not console.is_terminal)

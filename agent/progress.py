@@ -40,7 +40,9 @@ class ProgressDisplay:
         elif kind == "reuse":
             self._console.print(f"{position + 1}. {tool}: done already, not run again", style="dim", markup=False)
         elif kind == "note":
-            self._console.print(f"   {event['text']}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(
+                f"   {event['text']}", markup=False, highlight=False, soft_wrap=not self._console.is_terminal
+            )
         elif kind == "sample":
             self._sample(event)
         elif kind == "step":
@@ -78,7 +80,7 @@ class ProgressDisplay:
         if done >= total or now - self._last_line >= _PLAIN_SECONDS:
             self._last_line = now
             line = f"   {event.get('unit', 'step')} {done}/{total}  {_figures(event)}"
-            self._console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+            self._console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _end_bar(self) -> None:
         if self._bar is not None:
