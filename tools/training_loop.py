@@ -23,6 +23,7 @@ METRICS = "metrics.jsonl"
 
 _FIRST_CHECKPOINT_SECONDS = 10
 _CHECKPOINT_SECONDS = 60
+_STEPS_BETWEEN_RETURNS = 20  # of freed memory; at each step, its pages would have to be asked for again at once
 _RATE_STEPS = 20  # the speed shown is that of the last steps
 
 
@@ -234,7 +235,8 @@ class StepKeeper:
         progress = self._progress
         progress.advance(seconds)
         self._record(loss, norm, float(logs["learning_rate"]), seconds)
-        return_free_memory()
+        if progress.step % _STEPS_BETWEEN_RETURNS == 0:
+            return_free_memory()
         save = progress.step == progress.total
         stop = False
         for operation in self._control.due(progress.step):
