@@ -1,15 +1,18 @@
 """A conversation in one working folder: request to plan, plan to run, run to record."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tunesmith.tools.base import BadRequest
 
 from . import records
 from .check import problems
-from .executor import Watcher, execute
 from .plan import Plan, Planner
 from .planner import RulesPlanner
 from .records import Record
+
+if TYPE_CHECKING:
+    from .executor import Watcher
 
 __all__ = ["Session"]
 
@@ -39,7 +42,7 @@ class Session:
         records.save(record)
         return record
 
-    def run(self, plan: Plan, watch: Watcher | None = None) -> Record:
+    def run(self, plan: Plan, watch: "Watcher | None" = None) -> Record:
         """Run a plan to its end, and keep its record.
 
         Raises:
@@ -50,10 +53,14 @@ class Session:
             raise BadRequest(plan.reply or "there is nothing to run")
         if plan.problems:
             raise BadRequest("; ".join(plan.problems))
+        from .executor import execute
+
         return execute(records.new_record(plan), watch or _unwatched)
 
-    def resume(self, record_id: str | None = None, watch: Watcher | None = None) -> Record:
+    def resume(self, record_id: str | None = None, watch: "Watcher | None" = None) -> Record:
         """Go on with an unfinished run: the newest, or the one whose id begins with `record_id`."""
+        from .executor import execute
+
         record = records.find(record_id, unfinished=record_id is None)
         if not record.steps:
             raise BadRequest(f"`{record.id}` has no steps to run")
