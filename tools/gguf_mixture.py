@@ -94,8 +94,12 @@ class TypedTensor:
         return GGML_TYPES[self.type].row_bytes(self.tensor.shape[0]) * (self.tensor.weights // self.tensor.shape[0])
 
 
-def mixture(source: GgufHeader, file_type: str) -> list[TypedTensor]:
+def mixture(source: GgufHeader, file_type: str, *, importance: bool = False) -> list[TypedTensor]:
     """The type of every tensor of a 16-bit or 32-bit file, in the order in which llama-quantize writes them.
+
+    Args:
+        importance: whether importance weights (`imatrix`) guide the packing; q4_0 and q5_0 then give the first
+            feed-forward matrices a type of their own.
 
     Raises:
         BadRequest: an architecture with exceptions that are not known here.
@@ -106,7 +110,7 @@ def mixture(source: GgufHeader, file_type: str) -> list[TypedTensor]:
     default = FILE_TYPES[file_type].default
     if default in ("F32", "F16", "BF16"):
         raise ValueError(f"{file_type} is written by the converter, not quantised")
-    rules = _Rules(source, tensors, file_type, default)
+    rules = _Rules(source, tensors, file_type, default, importance)
     typed = []
     for tensor in tensors:
         if not may_be_quantised(tensor):
@@ -143,8 +147,10 @@ def may_be_quantised(tensor: GgufTensor) -> bool:
 class _Rules:
     """The mixture of one file type for one model. `wanted` must be asked in file order: it counts layers."""
 
-    def __init__(self, source: GgufHeader, tensors: Iterable[GgufTensor], file_type: str, default: str) -> None:
-        self.file_type, self.default = file_type, default
+    def __init__(
+        self, source: GgufHeader, tensors: Iterable[GgufTensor], file_type: str, default: str, importance: bool
+    ) -> None:
+        self.file_type, self.default, self.importance = file_type, default, importance
         self.falcon = source.architecture == "falcon"
         self.layers = source.hyperparameter("block_count") or 0
         self.experts = source.hyperparameter("expert_count") or 0
@@ -225,6 +231,8 @@ class _Rules:
             return "Q6_K"
         if self.file_type == "q4_k_s" and not self.falcon and index < count // 8:
             return "Q5_K"
+        if self.file_type in ("q4_0", "q5_0") and self.importance and index < count // 8:
+            return {"q4_0": "Q4_1", "q5_0": "Q5_1"}[self.file_type]
         return self.default
 
     def packable(self, tensor: GgufTensor, wanted: str) -> str:

@@ -1,26 +1,27 @@
-"""Quantise a 16-bit GGUF file as llama-quantize does: the same types, the same bytes, the same header.
+"""Write GGUF files from 16-bit or 32-bit weights, quantised as llama-quantize does: same types, bytes and header.
 
-Rows are packed by ggml in threads while finished ones are written, so memory stays at a few chunks of rows.
+The weights come from a file or from whatever else can give rows of tensors. Rows are packed by ggml in threads while
+finished ones are written, so memory stays at a few chunks of rows.
 """
 
 import struct
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from .base import emit
-from .float_formats import to_float32
-from .gguf_header import GGML_TYPES, GgufHeader, read_header
+from .base import BadRequest, emit
+from .float_formats import FLOAT_FORMATS, from_float32, to_float32
+from .gguf_header import GGML_TYPES, GgufHeader, GgufTensor, read_header
 from .gguf_mixture import FILE_TYPES, TypedTensor, mixture
 from .llama_cpp import cpu_threads, quantize_rows
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["quantize_file"]
+__all__ = ["WeightSource", "quantize", "quantize_file", "write_unquantised"]
 
 _CHUNK_WEIGHTS = 1 << 20  # 4 MiB of float32: large enough to keep a thread busy, small beside any model
 _ALIGNMENT = 32  # GGUF_DEFAULT_ALIGNMENT
@@ -28,27 +29,106 @@ _QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION
 _UINT32 = 4
 
 
-def quantize_file(source_file: Path, target: Path, file_type: str) -> list[TypedTensor]:
-    """Write `target` from a 16-bit or 32-bit GGUF file; returns every tensor with its type.
+@dataclass(frozen=True)
+class WeightSource:
+    """What a 16-bit or 32-bit GGUF file holds, whether or not there is a file.
+
+    Attributes:
+        header: its tensors in file order and its metadata; `spans` and the tensors' offsets are not used.
+        keys: each metadata key with its name, type and value as the bytes that stand in a file.
+        read: (tensor, first row, row after the last) -> those rows' bytes as uint8, in `tensor.type`. It is called
+            from several threads at once.
+    """
+
+    header: GgufHeader
+    keys: dict[str, bytes]
+    read: "Callable[[GgufTensor, int, int], np.ndarray[Any, Any]]"
+
+
+def quantize_file(
+    source_file: Path, target: Path, file_type: str, *, importance: "Mapping[str, np.ndarray] | None" = None
+) -> list[TypedTensor]:
+    """Write `target` from a 16-bit or 32-bit GGUF file; see `quantize`.
 
     Raises:
         BadRequest: the source is no sound GGUF file, or of an architecture with rules of its own.
         ToolFailed: a weight is not finite.
     """
-    source = read_header(source_file)
-    typed = mixture(source, file_type)
+    header = read_header(source_file)
+    with source_file.open("rb") as stream:
+        keys = {}
+        for key, (start, end) in header.spans.items():
+            stream.seek(start)
+            keys[key] = stream.read(end - start)
+
+    def read(tensor: GgufTensor, start: int, stop: int) -> "np.ndarray[Any, Any]":
+        import numpy as np
+
+        row_bytes = tensor.type.row_bytes(tensor.shape[0])
+        raw: np.ndarray[Any, Any] = np.fromfile(
+            source_file, dtype=np.uint8, count=(stop - start) * row_bytes, offset=tensor.offset + start * row_bytes
+        )
+        return raw
+
+    return quantize(WeightSource(header, keys, read), target, file_type, importance=importance)
+
+
+def quantize(
+    source: WeightSource, target: Path, file_type: str, *, importance: "Mapping[str, np.ndarray] | None" = None
+) -> list[TypedTensor]:
+    """Write `target` in a quantised file type; returns every tensor with its type.
+
+    Args:
+        importance: GGUF tensor name -> float32 weight of each column (of an expert tensor: for each expert in turn),
+            as an importance matrix (`imatrix`) holds it. Tensors without an entry are packed as without any.
+
+    Raises:
+        BadRequest: an architecture with rules of its own, or importance weights that do not fit their tensor.
+        ToolFailed: a weight is not finite.
+    """
+    typed = mixture(source.header, file_type, importance=importance is not None)
+    for item in typed:
+        weights = (importance or {}).get(item.tensor.name)
+        if weights is not None and weights.size != item.tensor.shape[0] * _experts(item.tensor):
+            raise BadRequest(
+                f"the importance weights of `{item.tensor.name}` are {weights.size} numbers, its rows have "
+                f"{item.tensor.shape[0]}: they were computed with another model"
+            )
+    # All keys of the source as they are, but for the two that name the quantisation, which come last.
+    ours = {
+        "general.quantization_version": _QUANTIZATION_VERSION,
+        "general.file_type": FILE_TYPES[file_type].id,
+    }
+    keys = [raw for key, raw in source.keys.items() if key not in ours and key != "general.alignment"]
+    keys += [_text(key) + struct.pack("<II", _UINT32, value) for key, value in ours.items()]
+    _write(target, keys, typed, source, importance or {})
+    return typed
+
+
+def write_unquantised(source: WeightSource, target: Path) -> None:
+    """Write `target` with the source's own keys, tensors and types, all in the source's order."""
+    typed = [TypedTensor(tensor, tensor.type.name, tensor.type.name) for tensor in source.header.tensors]
+    _write(target, list(source.keys.values()), typed, source, {})
+
+
+def _write(
+    target: Path,
+    keys: list[bytes],
+    typed: list[TypedTensor],
+    source: WeightSource,
+    importance: "Mapping[str, np.ndarray]",
+) -> None:
     with target.open("wb") as stream, ThreadPoolExecutor(cpu_threads()) as pool:
-        _write_header(stream, source, typed, file_type)
-        for done, (item, written) in enumerate(_written(stream, pool, source, typed), start=1):
+        _write_header(stream, keys, typed)
+        for done, (item, written) in enumerate(_written(stream, pool, typed, source, importance), start=1):
             assert written == item.bytes, (item, written)
             stream.write(bytes(-written % _ALIGNMENT))
             emit("step", done=done, total=len(typed), unit="tensors")
-    return typed
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Some rows of one tensor; `last` where the tensor ends with them."""
+    """Some rows of one tensor, all of one expert where it has several; `last` where the tensor ends with them."""
 
     item: TypedTensor
     start: int
@@ -56,17 +136,28 @@ class _Chunk:
     last: bool
 
 
+def _experts(tensor: GgufTensor) -> int:
+    return tensor.shape[2] if len(tensor.shape) > 2 else 1
+
+
 def _chunks(typed: list[TypedTensor]) -> Iterator[_Chunk]:
     for item in typed:
         columns = item.tensor.shape[0]
         rows = item.tensor.weights // columns
+        block = rows // _experts(item.tensor)
         step = max(1, _CHUNK_WEIGHTS // columns)
-        for start in range(0, rows, step):
-            yield _Chunk(item, start, min(start + step, rows), start + step >= rows)
+        for first in range(0, rows, block):
+            for start in range(first, first + block, step):
+                stop = min(start + step, first + block)
+                yield _Chunk(item, start, stop, stop == rows)
 
 
 def _written(
-    stream: BinaryIO, pool: ThreadPoolExecutor, source: GgufHeader, typed: list[TypedTensor]
+    stream: BinaryIO,
+    pool: ThreadPoolExecutor,
+    typed: list[TypedTensor],
+    source: WeightSource,
+    importance: "Mapping[str, np.ndarray]",
 ) -> Iterator[tuple[TypedTensor, int]]:
     """Pack chunks in threads, write them in order; yields each tensor when its last byte is written, with its size."""
     waiting: deque[tuple[_Chunk, Future[Any]]] = deque()
@@ -78,7 +169,7 @@ def _written(
             if chunk is None:
                 exhausted = True
             else:
-                waiting.append((chunk, pool.submit(_pack, source.path, chunk)))
+                waiting.append((chunk, pool.submit(_pack, source, chunk, importance.get(chunk.item.tensor.name))))
         if waiting:
             chunk, future = waiting.popleft()
             size += stream.write(future.result())
@@ -87,36 +178,28 @@ def _written(
                 size = 0
 
 
-def _pack(path: Path, chunk: _Chunk) -> "np.ndarray[Any, Any]":
+def _pack(source: WeightSource, chunk: _Chunk, weights: "np.ndarray | None") -> "np.ndarray[Any, Any]":
     """The bytes of some rows in their new type."""
     import numpy as np
 
     tensor, kind = chunk.item.tensor, GGML_TYPES[chunk.item.type]
-    columns = tensor.shape[0]
-    row_bytes = tensor.type.row_bytes(columns)
-    rows = chunk.stop - chunk.start
-    raw: np.ndarray[Any, Any] = np.fromfile(
-        path, dtype=np.uint8, count=rows * row_bytes, offset=tensor.offset + chunk.start * row_bytes
-    )
+    raw = source.read(tensor, chunk.start, chunk.stop)
     if kind is tensor.type:
         return raw
-    return quantize_rows(to_float32(raw, tensor.type.name).reshape(rows, columns), kind.name)
+    columns = tensor.shape[0]
+    weights_C = None
+    if weights is not None:
+        expert = chunk.start // tensor.shape[1] if len(tensor.shape) > 2 else 0
+        weights_C = np.ascontiguousarray(weights, dtype=np.float32).reshape(-1, columns)[expert]
+    values_RC = to_float32(raw, tensor.type.name).reshape(-1, columns)
+    if kind.name in FLOAT_FORMATS:
+        return from_float32(values_RC, kind.name)
+    return quantize_rows(values_RC, kind.name, weights_C)
 
 
-def _write_header(stream: BinaryIO, source: GgufHeader, typed: list[TypedTensor], file_type: str) -> None:
-    """All keys of the source as they are, but for the two that name the quantisation, which come last."""
-    ours = {
-        "general.quantization_version": _QUANTIZATION_VERSION,
-        "general.file_type": FILE_TYPES[file_type].id,
-    }
-    kept = [span for key, span in source.spans.items() if key not in ours and key != "general.alignment"]
-    stream.write(b"GGUF" + struct.pack("<IQQ", 3, len(typed), len(kept) + len(ours)))
-    with source.path.open("rb") as original:
-        for start, end in kept:
-            original.seek(start)
-            stream.write(original.read(end - start))
-    for key, value in ours.items():
-        stream.write(_text(key) + struct.pack("<II", _UINT32, value))
+def _write_header(stream: BinaryIO, keys: list[bytes], typed: list[TypedTensor]) -> None:
+    stream.write(b"GGUF" + struct.pack("<IQQ", 3, len(typed), len(keys)))
+    stream.writelines(keys)
     offset = 0
     for item in typed:
         shape = item.tensor.shape
