@@ -7,15 +7,16 @@ Arguments are checked before the C library sees them; what it refuses becomes an
 import ctypes
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from .base import BadRequest, ToolFailed
+from .ggml_tensor import GgmlTensor
 from .gguf_header import GGML_TYPES, GgufHeader, read_header
-from .llama_library import Batch, last_errors, library
+from .llama_library import EVAL_CALLBACK, Batch, last_errors, library
 
 if TYPE_CHECKING:
     import numpy as np
@@ -188,6 +189,23 @@ class LlamaModel(_Closing):
             room = -length
 
 
+def _guarded(
+    watch: Callable[[GgmlTensor, bool], bool], trouble: list[BaseException]
+) -> Callable[[int, bool, int | None], bool]:
+    """`watch` as C calls it. An exception cannot cross C code: it is kept, and nothing is wanted any more."""
+
+    def callback(address: int, ask: bool, _: int | None) -> bool:
+        if trouble:
+            return False
+        try:
+            return watch(GgmlTensor.from_address(address), ask)
+        except BaseException as error:  # noqa: BLE001 - raised again by decode
+            trouble.append(error)
+            return False
+
+    return callback
+
+
 class LlamaContext(_Closing):
     """Working memory of a model: `n_ctx` cells for keys and values, shared by up to `n_seq_max` sequences.
 
@@ -197,6 +215,8 @@ class LlamaContext(_Closing):
         threads: cores to use; all that the process may use where None.
         unified: one buffer for all sequences, so that `seq_cp` costs nothing and may copy a part. False gives each
             sequence `n_ctx / n_seq_max` cells of its own, which is faster where they share no prefix.
+        watch: called with each tensor before it is computed and True, to say whether it is wanted, and with each
+            wanted one after it is computed and False. An exception that it raises comes out of `decode`.
     """
 
     def __init__(
@@ -208,6 +228,7 @@ class LlamaContext(_Closing):
         n_batch: int = 512,
         threads: int | None = None,
         unified: bool = True,
+        watch: Callable[[GgmlTensor, bool], bool] | None = None,
     ) -> None:
         if model.vocab_only:
             raise ValueError("a model loaded with `vocab_only` has no weights to compute with")
@@ -221,6 +242,11 @@ class LlamaContext(_Closing):
         params.n_ctx, params.n_seq_max, params.kv_unified = n_ctx, n_seq_max, unified
         params.n_batch, params.n_ubatch = n_batch, min(n_batch, 512)
         params.n_threads = params.n_threads_batch = threads or cpu_threads()
+        self._trouble: list[BaseException] = []
+        if watch is not None:
+            # Kept here: llama.cpp holds only its address.
+            self._callback = EVAL_CALLBACK(_guarded(watch, self._trouble))
+            params.cb_eval = ctypes.cast(self._callback, ctypes.c_void_p)
         last_errors()
         handle = self._lib.llama_init_from_model(model.handle, params)
         if not handle:
@@ -321,6 +347,8 @@ class LlamaContext(_Closing):
         )
         last_errors()
         status = self._lib.llama_decode(context, batch)
+        if self._trouble:
+            raise self._trouble.pop()
         if status == 1:
             raise ToolFailed(f"the context of {self.n_ctx} tokens is full")
         if status != 0:

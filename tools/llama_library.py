@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from .base import MissingExtra, ToolFailed, require_extra
+from .ggml_tensor import FUNCTIONS, check_tensor_layout
 from .gguf_header import GGML_TYPES
 
-__all__ = ["XLLAMACPP_VERSION", "Batch", "ContextParams", "ModelParams", "last_errors", "library"]
+__all__ = ["EVAL_CALLBACK", "XLLAMACPP_VERSION", "Batch", "ContextParams", "ModelParams", "last_errors", "library"]
 
 XLLAMACPP_VERSION = "2026.10.11549"
 """The one version of the wheel whose layouts are known here."""
@@ -117,6 +118,9 @@ _CONTEXT_DEFAULTS = (
     *(False, True, True, True, True, False, None, 0, None),
 )
 
+EVAL_CALLBACK = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
+"""`ggml_backend_sched_eval_callback`: (tensor, whether this is the question if it is wanted, user data)."""
+
 _LOG_CALLBACK = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 
 # name -> (result, arguments)
@@ -126,6 +130,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ggml_quantize_init": (None, (c_int32,)),
     "ggml_type_size": (c_size_t, (c_int32,)),
     "ggml_validate_row_data": (c_bool, (c_int32, c_void_p, c_size_t)),
+    **FUNCTIONS,
     "llama_backend_init": (None, ()),
     "llama_context_default_params": (ContextParams, ()),
     "llama_decode": (c_int32, (c_void_p, Batch)),
@@ -235,7 +240,7 @@ def declare(opened: Any) -> None:
 
 
 def check_layouts(opened: Any) -> None:
-    """Compare the structs' default values and the types' sizes with the library's. Raises ToolFailed."""
+    """Compare default values of structs, sizes of types and a tensor's fields with the library's. Raises ToolFailed."""
     for params, expected in (
         (opened.llama_model_default_params(), _MODEL_DEFAULTS),
         (opened.llama_context_default_params(), _CONTEXT_DEFAULTS),
@@ -250,3 +255,4 @@ def check_layouts(opened: Any) -> None:
         sizes = opened.ggml_blck_size(kind.id), opened.ggml_type_size(kind.id)
         if sizes != (kind.block, kind.block_bytes):
             raise ToolFailed(f"the library of `xllamacpp` packs {kind.name} as {sizes}, not as {kind.block} weights")
+    check_tensor_layout(opened)
