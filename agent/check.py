@@ -16,6 +16,7 @@ from tunesmith.tools.base import BadRequest
 from tunesmith.tools.catalogue import find_base_model
 from tunesmith.tools.registry import TOOLS
 
+from .forecast import export_bytes, models_of
 from .plan import History, Plan, Step
 
 __all__ = ["gpu_memory_bytes", "problems"]
@@ -24,22 +25,6 @@ __all__ = ["gpu_memory_bytes", "problems"]
 # quantised weights as stored; full fine-tuning adds a gradient and two AdamW moments in 32 bit.
 _BYTES_PER_WEIGHT = {"16bit": 2.0, "8bit": 1.0, "4bit": 0.5}
 _FULL_TRAINING_BYTES = 2.0 + 4.0 + 8.0
-# Bits per weight of the exported types: the nominal figure of the format, without fallbacks.
-_GGUF_BITS = {
-    "f32": 32.0,
-    "f16": 16.0,
-    "bf16": 16.0,
-    "q8_0": 8.5,
-    "q6_k": 6.56,
-    "q5_k_m": 5.7,
-    "q5_k_s": 5.5,
-    "q5_0": 5.5,
-    "q4_k_m": 4.8,
-    "q4_k_s": 4.6,
-    "q4_0": 4.5,
-    "q3_k_m": 3.9,
-    "q2_k": 3.0,
-}
 _GIB = 2**30
 
 
@@ -53,7 +38,8 @@ def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
     for ran in history.ran if history is not None else ():
         for step in ran.plan.steps:
             written.update(TOOLS[step.tool].validate(step.args).writes())
-    disk_bytes = 0.0
+    disk_bytes = 0
+    models = models_of(plan)
     for step in plan.steps:
         try:
             request = TOOLS[step.tool].validate(step.args)
@@ -64,7 +50,7 @@ def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
             found.extend(_missing(step, request.reads(), written))
             found.extend(_taken(step, request.writes(), written))
             found.extend(_memory(step))
-            disk_bytes += _disk_bytes(step)
+            disk_bytes += _disk_bytes(step, models)
         written.update(request.writes())
     free = shutil.disk_usage(Path.cwd()).free
     if disk_bytes > free:
@@ -128,18 +114,18 @@ def _memory(step: Step) -> list[str]:
     ]
 
 
-def _disk_bytes(step: Step) -> float:
-    """A rough need in bytes: the written file, and for an export the 16-bit file it is made from."""
+def _disk_bytes(step: Step, models: dict[str, str]) -> int:
+    """A rough need in bytes: the written file, and for an export the 16-bit weights it is made from."""
+    if step.tool == "export_gguf":
+        from tunesmith.tools.size_forecast import forecast_bytes
+
+        checkpoint = str(step.args["checkpoint_dir"])
+        model = models.get(checkpoint, checkpoint)
+        return (export_bytes(step, models) or 0) + 2 * (forecast_bytes(model, "f16") or 0)
     name = str(step.args.get("base_model") or step.args.get("checkpoint_dir") or "").rstrip("/").rsplit("/", 1)[-1]
     entry = find_base_model(name)
-    if entry is None:
-        return 0
-    if step.tool == "finetune_unsloth":
-        return 2.0 * entry.parameters  # the base in the cache
-    if step.tool == "export_gguf":
-        return (4.0 + _GGUF_BITS[str(step.args["quantization"])] / 8) * entry.parameters
-    if step.tool == "export_safetensors":
-        return 2.0 * entry.parameters
+    if entry is not None and step.tool in ("finetune_unsloth", "export_safetensors"):
+        return 2 * entry.parameters  # the base in the cache, or the merged model
     return 0
 
 

@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from .forecast import export_bytes, models_of
 from .plan import Plan
 from .records import Record
 
@@ -20,11 +21,14 @@ _STYLE = {"you": "bold", "last run": "cyan"}
 
 def show_plan(plan: Plan, console: Console) -> None:
     """The steps with every value and where it came from: a line each for what was said, defaults together."""
+    models = models_of(plan)
     for number, step in enumerate(plan.steps, 1):
         if step.reuse:
             console.print(f"{number}. {step.tool}  (done already, not run again)", style="dim", markup=False)
             continue
-        console.print(f"{number}. {step.tool}", style="bold green", markup=False)
+        console.print(f"{number}. {step.tool}", style="bold green", markup=False, end="")
+        size = export_bytes(step, models)
+        console.print(f"  (about {_size(size)})" if size else "", style="dim", markup=False)
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
         table.add_column(min_width=18)
         table.add_column(overflow="fold", min_width=36)
@@ -46,6 +50,14 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print(plan.reply, markup=False)
     for problem in plan.problems:
         console.print(f"problem: {problem}", style="red", markup=False)
+
+
+def _size(size: int) -> str:
+    """
+    >>> _size(105_454_016), _size(4_920_739_232)
+    ('105 MB', '4.92 GB')
+    """
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.{0 if size >= 1e7 else 1}f} MB"
 
 
 def _value(value: Any) -> str:
