@@ -11,7 +11,7 @@ from typing import Any
 
 from tunesmith.tools.artifacts import free_path, read_json
 from tunesmith.tools.base import BadRequest, MissingExtra, Result, ToolFailed
-from tunesmith.tools.process import run_tool
+from tunesmith.tools.process import Interrupt, run_tool
 from tunesmith.tools.registry import TOOLS
 
 from .records import Record, StepRecord, artifact, is_made, lock, now, save, step_key
@@ -38,8 +38,12 @@ _VERSIONED = (
 )
 
 
-def execute(record: Record, watch: Watcher) -> Record:
+def execute(record: Record, watch: Watcher, interrupt: Interrupt | None = None) -> Record:
     """Run the steps of `record` that are not done, in order, and record each as it ends.
+
+    Args:
+        watch: is told what happens.
+        interrupt: stops the run from another thread, as Ctrl-C does from the terminal.
 
     Raises:
         BadRequest, MissingExtra, ToolFailed: the step that failed; the record is saved with its state before.
@@ -55,13 +59,15 @@ def execute(record: Record, watch: Watcher) -> Record:
         record.state = "running"
         save(record)
         for position, step in enumerate(record.steps):
-            _run_step(record, position, step, descriptor, watch)
+            _run_step(record, position, step, descriptor, watch, interrupt)
         record.state = "done"
         save(record)
     return record
 
 
-def _run_step(record: Record, position: int, step: StepRecord, descriptor: int, watch: Watcher) -> None:
+def _run_step(
+    record: Record, position: int, step: StepRecord, descriptor: int, watch: Watcher, interrupt: Interrupt | None
+) -> None:
     result_file = record.folder / f"{position + 1}-{step.tool}.result.json"
     if step.state in ("running", "failed", "interrupted"):
         _adopt_or_clear(step, result_file)
@@ -87,7 +93,13 @@ def _run_step(record: Record, position: int, step: StepRecord, descriptor: int, 
 
     try:
         result = run_tool(
-            step.tool, step.args, on_event=listen, log_file=log, result_file=result_file, keep_open=(descriptor,)
+            step.tool,
+            step.args,
+            on_event=listen,
+            log_file=log,
+            result_file=result_file,
+            keep_open=(descriptor,),
+            interrupt=interrupt,
         )
     except (BadRequest, MissingExtra, ToolFailed) as error:
         step.state, step.error, record.state = "failed", str(error), "failed"

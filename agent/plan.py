@@ -62,11 +62,13 @@ class Plan:
 class Ran:
     """An earlier request of this working folder: its plan, and which of its steps are done (by position).
 
-    `finished` counts the leading steps that completed; in `tunesmith plan --requests` all of them.
+    `finished` counts the leading steps that completed; in `tunesmith plan --requests` all of them. A plan that was
+    only shown has not `begun`, and its output paths are free for the next.
     """
 
     plan: Plan
     finished: int
+    begun: bool = True
 
 
 @dataclass(frozen=True)

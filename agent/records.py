@@ -260,5 +260,5 @@ def history() -> History:
             if not _is_done(step):
                 break
             finished += 1
-        ran.append(Ran(record.plan(), finished))
+        ran.append(Ran(record.plan(), finished, begun=record.state not in ("planned", "declined")))
     return History(tuple(ran))

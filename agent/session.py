@@ -12,6 +12,8 @@ from .planner import RulesPlanner
 from .records import Record
 
 if TYPE_CHECKING:
+    from tunesmith.tools.process import Interrupt
+
     from .executor import Watcher
 
 __all__ = ["Session"]
@@ -42,7 +44,7 @@ class Session:
         records.save(record)
         return record
 
-    def run(self, plan: Plan, watch: "Watcher | None" = None) -> Record:
+    def run(self, plan: Plan, watch: "Watcher | None" = None, interrupt: "Interrupt | None" = None) -> Record:
         """Run a plan to its end, and keep its record.
 
         Raises:
@@ -55,16 +57,18 @@ class Session:
             raise BadRequest("; ".join(plan.problems))
         from .executor import execute
 
-        return execute(records.new_record(plan), watch or _unwatched)
+        return execute(records.new_record(plan), watch or _unwatched, interrupt)
 
-    def resume(self, record_id: str | None = None, watch: "Watcher | None" = None) -> Record:
+    def resume(
+        self, record_id: str | None = None, watch: "Watcher | None" = None, interrupt: "Interrupt | None" = None
+    ) -> Record:
         """Go on with an unfinished run: the newest, or the one whose id begins with `record_id`."""
         from .executor import execute
 
         record = records.find(record_id, unfinished=record_id is None)
         if not record.steps:
             raise BadRequest(f"`{record.id}` has no steps to run")
-        return execute(record, watch or _unwatched)
+        return execute(record, watch or _unwatched, interrupt)
 
 
 def _unwatched(*_: object) -> None:

@@ -32,7 +32,7 @@ class Settler:
         self.again = again if finished else frozenset[str]()
         self.taken = {path.rstrip("/") for path in history.taken}
         for ran in history.ran:
-            for step in ran.plan.steps:
+            for step in ran.plan.steps if ran.begun else ():
                 self.taken |= {path.rstrip("/") for path in _writes(step.tool, step.args)}
         self.done: dict[int, Step] = {}
         self.exports: dict[str, int] = {}

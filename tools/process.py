@@ -11,14 +11,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .base import BadRequest, MissingExtra, Result, ToolFailed
 from .registry import TOOLS
 
-__all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "RESULT_VARIABLE", "run_tool"]
+__all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "RESULT_VARIABLE", "Interrupt", "run_tool"]
 
 LOG_VARIABLE = "TUNESMITH_LOG"
 """Environment variable that names the file for everything that libraries print in a tool process."""
@@ -32,6 +33,35 @@ RESULT_VARIABLE = "TUNESMITH_RESULT"
 _ERRORS = {"BadRequest": BadRequest, "MissingExtra": MissingExtra, "ToolFailed": ToolFailed}
 
 
+class Interrupt:
+    """Ends a tool process from another thread, as Ctrl-C does from the terminal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self.asked = False
+
+    def ask(self) -> None:
+        """Interrupt the process that runs, or the next one; returns at once."""
+        with self._lock:
+            self.asked = True
+            if self._process is not None:
+                threading.Thread(target=_stop, args=(self._process,), daemon=True).start()
+
+    @contextlib.contextmanager
+    def over(self, process: "subprocess.Popen[str]") -> Iterator[None]:
+        """Answer for this process."""
+        with self._lock:
+            self._process = process
+        if self.asked:
+            self.ask()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
+
+
 def run_tool(
     name: str,
     args: Mapping[str, Any],
@@ -40,10 +70,12 @@ def run_tool(
     log_file: Path | None = None,
     result_file: Path | None = None,
     keep_open: tuple[int, ...] = (),
+    interrupt: Interrupt | None = None,
 ) -> Result:
     """Run one tool to its end and return its typed result.
 
-    A KeyboardInterrupt is passed on to the process, which gets the time to save its state, and raised again.
+    A KeyboardInterrupt is passed on to the process, which gets the time to save its state, and raised again. Another
+    thread does the same with `interrupt`.
 
     Args:
         on_event: receives each progress event (see `emit` in base.py).
@@ -54,7 +86,9 @@ def run_tool(
     Raises:
         BadRequest, MissingExtra, ToolFailed: as the tool raised them.
         ToolFailed: the process died (a signal, no memory); names the log.
+        KeyboardInterrupt: `interrupt` asked for it, and the process ended without a result.
     """
+    interrupt = interrupt or Interrupt()
     tool = TOOLS[name]
     tool.validate(dict(args))
     if log_file is None:
@@ -80,23 +114,26 @@ def run_tool(
     ) as process:
         assert process.stdin and process.stdout and process.stderr
         try:
-            with contextlib.suppress(BrokenPipeError):  # it died at start-up; its exit status tells
-                json.dump(dict(args), process.stdin)
-                process.stdin.close()
-            for line in process.stderr:
-                event = _event(line)
-                if event is None:
-                    with log_file.open("a", encoding="utf-8") as log:
-                        log.write(line)
-                elif event["event"] == "error":
-                    failure = event
-                elif on_event is not None:
-                    on_event(event)
-            output = process.stdout.read()
-            status = process.wait()
+            with interrupt.over(process):
+                with contextlib.suppress(BrokenPipeError):  # it died at start-up; its exit status tells
+                    json.dump(dict(args), process.stdin)
+                    process.stdin.close()
+                for line in process.stderr:
+                    event = _event(line)
+                    if event is None:
+                        with log_file.open("a", encoding="utf-8") as log:
+                            log.write(line)
+                    elif event["event"] == "error":
+                        failure = event
+                    elif on_event is not None:
+                        on_event(event)
+                output = process.stdout.read()
+                status = process.wait()
         except BaseException:
             _stop(process)
             raise
+    if status != 0 and interrupt.asked:
+        raise KeyboardInterrupt
     if failure is not None:
         raise _ERRORS.get(failure["kind"], ToolFailed)(failure["text"])
     if status != 0:

@@ -13,7 +13,9 @@ import pytest
 from tunesmith.agent import records
 from tunesmith.agent.executor import execute
 from tunesmith.agent.plan import Plan, Step
+from tunesmith.agent.session import Session
 from tunesmith.tools.base import BadRequest, ToolFailed
+from tunesmith.tools.process import Interrupt
 
 ROWS = [{"prompt": f"What is {n} plus {n}?", "completion": str(2 * n)} for n in range(60)]
 
@@ -126,6 +128,27 @@ def test_records_that_cannot_be_read_are_passed_over(rows: str) -> None:
     broken.mkdir()
     (broken / "record.json").write_text("{")
     assert [one.id for one in records.load_all()] == [record.id]
+
+
+def test_another_thread_interrupts_a_run_which_can_be_resumed(rows: str) -> None:
+    interrupt = Interrupt()
+    record = records.new_record(plan_of(prepare(rows)))
+    with pytest.raises(KeyboardInterrupt):
+        execute(
+            record, lambda _position, _tool, event: interrupt.ask() if event["event"] == "start" else None, interrupt
+        )
+    assert (record.state, record.steps[0].state) == ("interrupted", "interrupted")
+    assert not Path("data/train").exists()
+    assert execute(records.find(None, unfinished=True), lambda *_: None).state == "done"
+
+
+def test_a_plan_that_was_only_shown_takes_no_names(rows: str) -> None:
+    session = Session()
+    session.note(session.ask("train smollm2-135m on rows.jsonl"))
+    session.decline(session.ask("3 epochs"))
+    plan = session.ask("4 epochs")
+    assert plan.steps[1].args["output_dir"] == "runs/smollm2-135m"
+    assert plan.changed == ("epochs 3 → 4",)
 
 
 def test_an_unknown_or_ambiguous_id_is_refused(rows: str) -> None:
