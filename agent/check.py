@@ -115,17 +115,13 @@ def _memory(step: Step) -> list[str]:
 
 
 def _disk_bytes(step: Step, models: dict[str, str]) -> int:
-    """A rough need in bytes: the written file, and for an export the 16-bit weights it is made from."""
+    """What a step writes, in bytes: exported files, merged models, a base in the cache."""
     if step.tool == "export_gguf":
-        from tunesmith.tools.size_forecast import forecast_bytes
-
-        checkpoint = str(step.args["checkpoint_dir"])
-        model = models.get(checkpoint, checkpoint)
-        return (export_bytes(step, models) or 0) + 2 * (forecast_bytes(model, "f16") or 0)
+        return export_bytes(step, models) or 0
     name = str(step.args.get("base_model") or step.args.get("checkpoint_dir") or "").rstrip("/").rsplit("/", 1)[-1]
     entry = find_base_model(name)
     if entry is not None and step.tool in ("finetune_unsloth", "export_safetensors"):
-        return 2 * entry.parameters  # the base in the cache, or the merged model
+        return 2 * entry.parameters
     return 0
 
 

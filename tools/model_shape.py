@@ -12,7 +12,6 @@ from typing import Any
 
 from .artifacts import read_json
 from .base import BadRequest
-from .safetensors_files import model_tensors
 
 __all__ = ["CATALOGUE_SHAPES", "DecoderShape", "ModelTensors", "catalogue_tensors", "folder_tensors", "gguf_name"]
 
@@ -206,6 +205,8 @@ def folder_tensors(folder: Path) -> ModelTensors | None:
 
     None where the folder holds no whole model, or one that is not known here: nothing is guessed.
     """
+    from .safetensors_files import model_tensors
+
     try:
         config = read_json(folder / "config.json")
         config = {**config, **config.get("text_config", {})}

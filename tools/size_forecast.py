@@ -1,15 +1,15 @@
 """How large a GGUF file will be, from the shapes of the tensors alone: within 1 % of what export_gguf writes."""
 
+import functools
 import os
 from pathlib import Path
 
 from .artifacts import METADATA, read_json
 from .base import BadRequest
-from .base_models import local_model
 from .catalogue import find_base_model
 from .gguf_header import GGML_TYPES, GgufHeader, GgufTensor
 from .gguf_mixture import FILE_TYPES, mixture
-from .locations import is_hub_id
+from .locations import is_hub_id, local_path
 from .model_shape import ModelTensors, catalogue_tensors, folder_tensors
 
 __all__ = ["forecast_bytes", "gguf_bytes", "model_tensors_of"]
@@ -30,7 +30,17 @@ def forecast_bytes(model: str, file_type: str, *, importance: bool = False) -> i
     >>> round(forecast_bytes("smollm2-135m", "q4_k_m") / 1e6)
     105
     """
-    tensors = model_tensors_of(model) if file_type in FILE_TYPES else None
+    if file_type not in FILE_TYPES:
+        return None
+    if local_path(model) is None and (entry := find_base_model(model)) is not None:
+        return _catalogue_bytes(entry.name, file_type, importance)
+    tensors = model_tensors_of(model)
+    return gguf_bytes(tensors, file_type, importance=importance) if tensors else None
+
+
+@functools.cache
+def _catalogue_bytes(name: str, file_type: str, importance: bool) -> int | None:
+    tensors = catalogue_tensors(name)
     return gguf_bytes(tensors, file_type, importance=importance) if tensors else None
 
 
@@ -39,6 +49,8 @@ def model_tensors_of(model: str) -> ModelTensors | None:
 
     An adapter changes no shape, so a run has those of its base.
     """
+    from .base_models import local_model
+
     for _ in range(_MAX_BASES):
         folder = local_model(model)
         if folder is None:
