@@ -75,7 +75,7 @@ def run_training(
         note(f"going on from step {checkpoint.step} of {progress.total}")
         progress.step, progress.seconds = checkpoint.step, checkpoint.state["extra"]["seconds"]
     read_metrics(folder, upto_step=progress.step)
-    control = ControlFile(folder, progress.step)
+    control = ControlFile(folder, progress.step, progress.steps_per_epoch)
     largest = max(len(batch) * max(tokens.rows[row].length for row in batch) for batch in order)
     recompute = needs_recomputation(config, largest * (2 if arguments["method"] == "dpo" else 1))
     if recompute:

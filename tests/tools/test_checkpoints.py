@@ -10,7 +10,7 @@ import torch
 from tunesmith.tools.artifacts import write_metadata
 from tunesmith.tools.base import BadRequest, ToolFailed, on_event
 from tunesmith.tools.checkpoints import newest_checkpoint, write_checkpoint
-from tunesmith.tools.control_file import ControlFile, SetValue, Stop
+from tunesmith.tools.control_file import ControlFile, GoOn, Save, SetValue, Stop, operations, request
 from tunesmith.tools.run_folder import claim_run_folder, default_run_folder
 from tunesmith.tools.training_loop import Progress, StepKeeper, read_metrics
 from tunesmith.tools.training_state import capture, restore, set_learning_rate
@@ -133,6 +133,36 @@ def test_operations_are_applied_once_and_values_again_after_a_resume(tmp_path: P
     assert [type(operation) for operation in after.due(7)] == [SetValue]
     assert ControlFile(tmp_path, 7).due(7) == []
     assert len(after.applied) == 2
+
+
+def test_a_stop_waits_for_the_end_of_its_epoch_through_a_crash_and_comes_once(tmp_path: Path) -> None:
+    request(tmp_path, Stop(after="epoch"))
+    control = ControlFile(tmp_path, 0, steps_per_epoch=10)
+    assert [control.due(step) for step in range(11, 20)] == [[]] * 9
+    assert control.applied[0]["until"] == 20
+    resumed = ControlFile(tmp_path, 15, steps_per_epoch=10)
+    assert [type(operation) for step in range(16, 21) for operation in resumed.due(step)] == [Stop]
+    assert ControlFile(tmp_path, 20, steps_per_epoch=10).due(21) == []
+
+
+def test_a_stop_can_name_its_step_and_be_taken_back_before(tmp_path: Path) -> None:
+    request(tmp_path, Stop(number=4))
+    control = ControlFile(tmp_path, 0)
+    assert control.due(1) == []
+    request(tmp_path, GoOn())
+    assert control.due(2) == [GoOn()]
+    assert control.due(4) == []
+    assert ControlFile(tmp_path, 3).due(4) == []
+    request(tmp_path, Stop(number=2))
+    assert [type(operation) for operation in control.due(5)] == [Stop], "a step that is over already stops at once"
+
+
+def test_an_operation_is_asked_for_on_a_line_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "control.jsonl").write_text('{"op": "st')
+    request(tmp_path, SetValue(value=0.01))
+    request(tmp_path, Save())
+    assert operations(tmp_path) == [SetValue(value=0.01), Save()]
+    assert operations(tmp_path / "elsewhere") == []
 
 
 @pytest.mark.parametrize(
