@@ -35,6 +35,10 @@ class GgmlTensor(ctypes.Structure):
         ("padding", c_char * 8),
     )
 
+    @property
+    def is_float32(self) -> bool:
+        return bool(self.type == _F32)
+
     def source(self, index: int) -> "GgmlTensor | None":
         """A tensor that this one is computed from; None where there is none at `index`."""
         address = self.src[index]
