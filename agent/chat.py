@@ -1,5 +1,6 @@
 """A conversation at the prompt: each line is a request, a follow-up or an answer."""
 
+import os
 import sys
 
 from .contract import load
@@ -10,47 +11,48 @@ __all__ = ["chat"]
 _WELCOME = "Say what to train, such as: fine-tune smollm2-135m on examples/tickets.jsonl and export q4_k_m"
 
 
-def chat(*, assume_yes: bool = False) -> int:
-    """Read requests line by line until the end of input; returns the exit status.
+def chat(*, assume_yes: bool = False, recall: bool = False) -> int:
+    """Read requests until the end of input; returns the exit status.
 
-    On a terminal a failed request does not end the chat. In a pipe the first status that is not 0 is returned at
-    the end, so that a script notices.
+    On a terminal a failed request does not end the chat. In a pipe, where lines come in and go out plain, the first
+    status that is not 0 is returned at the end, so that a script notices.
+
+    Args:
+        assume_yes: plans run without the question.
+        recall: tell first where the last chat in this folder ended, and take it up there.
     """
-    from .cli import DONE, FAILED, REFUSED, answer, consoles
-
     load()
-    talk, _ = consoles()
-    session = Session()
+    terminal = all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+    if terminal and os.environ.get("TERM", "dumb") != "dumb":
+        from .terminal_chat import terminal_chat
+
+        return terminal_chat(Session(), assume_yes=assume_yes, recall=recall, welcome=_WELCOME)
+    return _plain_chat(assume_yes=assume_yes, recall=recall)
+
+
+def _plain_chat(*, assume_yes: bool, recall: bool) -> int:
+    from .cli import DONE, FAILED
+    from .conversation import Conversation
+
+    conversation = Conversation(Session(), assume_yes=assume_yes, background=False)
     interactive = sys.stdin.isatty()
     if interactive:
-        import readline  # noqa: F401  # its import gives input() history and line editing
-
-        talk.print(_WELCOME, markup=False)
-        talk.print("Ctrl-C stops a step and keeps its state, Ctrl-D leaves.", style="dim", markup=False)
-    from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
-
+        print(_WELCOME, file=sys.stderr)
+    if recall:
+        conversation.recall()
     worst = DONE
-    while True:
+    while not conversation.over:
         try:
-            text = input("tunesmith> " if interactive else "").strip()
+            text = input("tunesmith> " if interactive else "")
         except EOFError:
-            return DONE if interactive else worst
+            break
         except KeyboardInterrupt:
-            talk.print()
-            continue
-        if text in ("exit", "quit", "/exit", "/quit"):
-            return DONE if interactive else worst
-        if not text:
+            print(file=sys.stderr)
             continue
         try:
-            status = answer(session, session.ask(text), assume_yes=assume_yes)
+            status = conversation.say(text)
         except KeyboardInterrupt:
-            talk.print("\ninterrupted; the state is kept\nhint: tunesmith resume", markup=False)
-            status = FAILED
-        except (BadRequest, MissingExtra) as error:
-            talk.print(f"error: {error}", markup=False, soft_wrap=True)
-            status = REFUSED
-        except ToolFailed as error:
-            talk.print(f"error: {error}", markup=False, soft_wrap=True)
+            print("\ninterrupted; the state is kept\nhint: /resume goes on from there", file=sys.stderr)
             status = FAILED
         worst = worst or status
+    return DONE if interactive else worst

@@ -19,7 +19,7 @@ from tunesmith.tools.registry import TOOLS
 from .forecast import export_bytes, models_of
 from .plan import History, Plan, Step
 
-__all__ = ["gpu_memory_bytes", "problems"]
+__all__ = ["disk_bytes", "gpu_memory_bytes", "problems", "training_bytes"]
 
 # Lower bounds, in bytes per weight of the base: what must be in memory at the least while training. 16-bit and
 # quantised weights as stored; full fine-tuning adds a gradient and two AdamW moments in 32 bit.
@@ -38,7 +38,7 @@ def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
     for ran in history.ran if history is not None else ():
         for step in ran.plan.steps:
             written.update(TOOLS[step.tool].validate(step.args).writes())
-    disk_bytes = 0
+    wanted = 0
     models = models_of(plan)
     for step in plan.steps:
         try:
@@ -50,13 +50,11 @@ def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
             found.extend(_missing(step, request.reads(), written))
             found.extend(_taken(step, request.writes(), written))
             found.extend(_memory(step))
-            disk_bytes += _disk_bytes(step, models)
+            wanted += disk_bytes(step, models)
         written.update(request.writes())
     free = shutil.disk_usage(Path.cwd()).free
-    if disk_bytes > free:
-        found.append(
-            f"the plan needs about {disk_bytes / _GIB:.1f} GiB of disk and {free / _GIB:.1f} GiB are free here"
-        )
+    if wanted > free:
+        found.append(f"the plan needs about {wanted / _GIB:.1f} GiB of disk and {free / _GIB:.1f} GiB are free here")
     return tuple(dict.fromkeys(found))
 
 
@@ -90,15 +88,20 @@ def _among(path: Path, written: set[Path], *, parents: bool = True) -> bool:
     return any(candidate in written for candidate in candidates)
 
 
-def _memory(step: Step) -> list[str]:
-    if step.tool != "finetune_unsloth":
-        return []
-    entry = find_base_model(str(step.args["base_model"]))
+def training_bytes(step: Step) -> float | None:
+    """What a training must hold in memory at the least, in bytes; None for another step or an unknown model."""
+    entry = find_base_model(str(step.args["base_model"])) if step.tool == "finetune_unsloth" else None
     if entry is None:
-        return []
+        return None
     full = step.args.get("lora_r") == 0
     per_weight = _FULL_TRAINING_BYTES if full else _BYTES_PER_WEIGHT[str(step.args.get("quant", "16bit"))]
-    need = entry.parameters * per_weight
+    return entry.parameters * per_weight
+
+
+def _memory(step: Step) -> list[str]:
+    need = training_bytes(step)
+    if need is None:
+        return []
     gpu = gpu_memory_bytes()
     have, where = (
         (gpu, "GPU memory")
@@ -109,12 +112,12 @@ def _memory(step: Step) -> list[str]:
         return []
     advice = "use a smaller model" if step.args.get("quant") == "4bit" else "load it in 4bit or use a smaller model"
     return [
-        f"finetune_unsloth: `{entry.name}` needs at least {need / _GIB:.1f} GiB to train this way and this machine has "
-        f"{have / _GIB:.1f} GiB of {where}; {advice}"
+        f"finetune_unsloth: `{step.args['base_model']}` needs at least {need / _GIB:.1f} GiB to train this way and "
+        f"this machine has {have / _GIB:.1f} GiB of {where}; {advice}"
     ]
 
 
-def _disk_bytes(step: Step, models: dict[str, str]) -> int:
+def disk_bytes(step: Step, models: dict[str, str]) -> int:
     """What a step writes, in bytes: exported files, merged models, a base in the cache."""
     if step.tool == "export_gguf":
         return export_bytes(step, models) or 0

@@ -28,7 +28,7 @@ _HELP = """\
 Turn one sentence into a fine-tuned, exported and measured model.
 
   tunesmith "REQUEST"            plan, show, ask, run     (minutes to hours; -y skips the question)
-  tunesmith                      chat
+  tunesmith                      chat; --continue takes the last one up again
   tunesmith plan "REQUEST"       print the plan, run nothing
   tunesmith tools [NAME ...]     the contract's tools; with NAME and arguments, run one
   tunesmith runs                 what was asked in this folder
@@ -58,6 +58,9 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         parser.add_argument("request", nargs="*", help="what to do, in plain words; none opens a chat")
         parser.add_argument("-y", "--yes", action="store_true", help="run the plan without asking")
         parser.add_argument("--dry-run", action="store_true", help="show and record the plan, run nothing")
+        parser.add_argument(
+            "--continue", dest="recall", action="store_true", help="open the chat where the last one here ended"
+        )
         parser.add_argument("--version", action="store_true", help="print the version")
         return parser
     if command == "plan":
@@ -114,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not options.request:
             from .chat import chat
 
-            return _guarded(lambda: chat(assume_yes=options.yes))
+            return _guarded(lambda: chat(assume_yes=options.yes, recall=options.recall))
         return _guarded(lambda: _request(request, options.yes, options.dry_run))
     if command == "plan":
         return _guarded(lambda: _plan(" ".join(options.request), options.json, options.requests))
@@ -198,8 +201,24 @@ def _request(request: str, assume_yes: bool, dry_run: bool) -> int:
     from .session import Session
 
     load()
+    if (told := _steer(request)) is not None:
+        consoles()[0].print(told, markup=False, soft_wrap=True)
+        return DONE
     session = Session()
     return answer(session, session.ask(request), assume_yes=assume_yes, dry_run=dry_run)
+
+
+def _steer(text: str) -> str | None:
+    """Pass a word for a running training on to it; None where nothing runs in this folder, or it is no such word."""
+    from .steering import read_wish
+
+    wish = read_wish(text)
+    if wish is None:
+        return None
+    from .live_run import find_live
+
+    live = find_live()
+    return live.answer(wish) if live is not None else None
 
 
 def answer(session: "Session", plan: "Plan", *, assume_yes: bool, dry_run: bool = False) -> int:
@@ -225,6 +244,10 @@ def answer(session: "Session", plan: "Plan", *, assume_yes: bool, dry_run: bool 
         talk.print("everything in this plan is done already; nothing to run", markup=False)
         record = session.run(plan)
         return DONE
+    from .estimate import estimate
+
+    expected = estimate(plan)
+    talk.print(expected.told(plan), style="dim", markup=False, soft_wrap=True)
     if not assume_yes and not confirm(talk):
         session.decline(plan)
         return DECLINED
@@ -232,6 +255,7 @@ def answer(session: "Session", plan: "Plan", *, assume_yes: bool, dry_run: bool 
 
     with ProgressDisplay(talk, output) as display:
         record = session.run(plan, display)
+    talk.print(expected.beside(record), style="dim", markup=False, soft_wrap=True)
     output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
     return DONE
 

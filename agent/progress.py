@@ -1,29 +1,96 @@
 """Live progress of a run on stderr: one moving line on a terminal, a line now and then in a pipe."""
 
+import itertools
+import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from .live_run import clock
 from .preview import show_result
 
-__all__ = ["ProgressDisplay"]
+__all__ = ["ProgressDisplay", "Status", "sparkline"]
 
 _PLAIN_SECONDS = 10.0  # in a pipe, at most one line in this time
+_BARS = "▁▂▃▄▅▆▇█"
+_SPARK_WIDTH, _NARROWEST_SPARK = 24, 5
+
+
+def sparkline(values: Sequence[float], width: int = _SPARK_WIDTH) -> str:
+    """The course of some values in `width` characters at most, each the mean of its share of them.
+
+    >>> sparkline([4, 3, 2, 1]), sparkline([2, 2]), sparkline([])
+    ('█▆▃▁', '▁▁', '')
+    """
+    count = min(width, len(values))
+    edges = [len(values) * i // count for i in range(count + 1)] if count else []
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, span = min(means, default=0), max(means, default=0) - min(means, default=0)
+    return "".join(_BARS[round((mean - low) / span * (len(_BARS) - 1)) if span else 0] for mean in means)
+
+
+class Status:
+    """What a chat shows of a run beside the prompt: one line that moves. Written by one thread, read by another."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._title = ""
+        self._began = time.monotonic()
+        self._event: dict[str, Any] = {}
+        self._losses: list[float] = []
+
+    def begin(self, title: str) -> None:
+        """Another step begins."""
+        with self._lock:
+            self._title, self._began, self._event, self._losses = title, time.monotonic(), {}, []
+
+    def advance(self, event: dict[str, Any]) -> None:
+        """A `step` event of the tool."""
+        with self._lock:
+            self._event = event
+            if "loss" in event:
+                self._losses.append(float(event["loss"]))
+
+    @property
+    def place(self) -> str:
+        """How far the step is, in words; empty before it tells."""
+        with self._lock:
+            event = self._event
+        return f"{event.get('unit', 'step')} {event['done']} of {event['total']}" if event else ""
+
+    def line(self, width: int) -> str:
+        """The line, cut to `width` columns; what moves most stands first."""
+        with self._lock:
+            event, losses, spent = self._event, list(self._losses), time.monotonic() - self._began
+            parts = [self._title]
+        if event:
+            parts += [f"{event.get('unit', 'step')} {event['done']}/{event['total']}", _figures(event)]
+            room = width - len("  ".join(parts)) - 2
+            if len(losses) > 1 and room >= _NARROWEST_SPARK:
+                parts.insert(2, sparkline(losses, min(room, _SPARK_WIDTH)))
+        else:
+            parts.append(clock(spent))
+        text = "  ".join(part for part in parts if part)
+        return text if len(text) <= width else text[: width - 1] + "…"
 
 
 class ProgressDisplay:
     """Watches a run (see `Watcher` in executor.py). Use as a context manager, so that the terminal is left tidy.
 
-    Talk and progress go to `console`, a step's result to `output`.
+    Talk and progress go to `console`, a step's result to `output`. With a `status` what moves goes there, and only
+    what stays is printed.
     """
 
-    def __init__(self, console: Console, output: Console) -> None:
+    def __init__(self, console: Console, output: Console, status: Status | None = None) -> None:
         self._console = console
         self._output = output
+        self._status = status
         self._bar: Progress | None = None
         self._task: Any = None
+        self._losses: list[float] = []
         self._last_line = 0.0
 
     def __enter__(self) -> "ProgressDisplay":
@@ -36,7 +103,9 @@ class ProgressDisplay:
         kind = event["event"]
         if kind == "start":
             self._console.print(f"{position + 1}. {tool} ...", style="bold", markup=False)
-            self._last_line = 0.0
+            self._last_line, self._losses = 0.0, []
+            if self._status is not None:
+                self._status.begin(f"{position + 1}. {tool}")
         elif kind == "reuse":
             self._console.print(f"{position + 1}. {tool}: done already, not run again", style="dim", markup=False)
         elif kind == "note":
@@ -45,6 +114,8 @@ class ProgressDisplay:
             )
         elif kind == "sample":
             self._sample(event)
+        elif kind == "step" and self._status is not None:
+            self._status.advance(event)
         elif kind == "step":
             self._step(event)
         elif kind == "done":
@@ -65,14 +136,19 @@ class ProgressDisplay:
             if self._bar is None:
                 columns = (
                     TextColumn("   {task.description}"),
-                    BarColumn(bar_width=24),
+                    BarColumn(bar_width=16),
                     TextColumn("{task.fields[figures]}"),
                 )
                 self._bar = Progress(*columns, console=self._console, transient=True)
                 self._task = self._bar.add_task("", total=total, figures="")
                 self._bar.start()
+            if "loss" in event:
+                self._losses.append(float(event["loss"]))
             description = f"{event.get('unit', 'step')} {done}/{total}"
-            self._bar.update(self._task, completed=done, total=total, description=description, figures=_figures(event))
+            figures = _figures(event)
+            if len(self._losses) > 1 and self._console.width >= 100:
+                figures = f"{sparkline(self._losses, _SPARK_WIDTH // 2)}  {figures}"
+            self._bar.update(self._task, completed=done, total=total, description=description, figures=figures)
             if done >= total:
                 self._end_bar()
             return
@@ -98,6 +174,5 @@ def _figures(event: dict[str, Any]) -> str:
     if "items_per_second" in event:
         parts.append(f"{event['items_per_second']:.1f} items/s")
     if event.get("seconds_left") is not None:
-        minutes, seconds = divmod(int(event["seconds_left"]), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
+        parts.append(f"{clock(event['seconds_left'])} left")
     return "  ".join(parts)

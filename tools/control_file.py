@@ -23,7 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .base import note
 
-__all__ = ["ControlFile", "GoOn", "Operation", "Save", "SetValue", "Stop", "operations", "request"]
+__all__ = ["STOPPED", "ControlFile", "GoOn", "Operation", "Save", "SetValue", "Stop", "operations", "request"]
+
+STOPPED = "as control.jsonl asks"
+"""What the failure of a run that was told to stop says; any other failure does not."""
 
 _FILE = "control.jsonl"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .base import ToolFailed, emit, note
 from .checkpoints import Checkpoint, write_checkpoint
-from .control_file import ControlFile, Save, SetValue, Stop
+from .control_file import STOPPED, ControlFile, Save, SetValue, Stop
 from .training_memory import return_free_memory
 from .training_state import capture, restore, restore_weights, set_learning_rate
 
@@ -252,7 +252,7 @@ class StepKeeper:
             raise KeyboardInterrupt
         if stop and progress.step < progress.total:
             raise ToolFailed(
-                f"stopped after step {progress.step} of {progress.total}, as control.jsonl asks; "
+                f"stopped after step {progress.step} of {progress.total}, {STOPPED}; "
                 "the same call goes on from here"
             )
 
@@ -260,6 +260,7 @@ class StepKeeper:
         progress = self._progress
         line = {
             "step": progress.step,
+            "total": progress.total,
             "epoch": round(progress.step / progress.steps_per_epoch, 4),
             "loss": loss,
             "learning_rate": rate,

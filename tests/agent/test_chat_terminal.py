@@ -1,0 +1,152 @@
+"""The chat as a person sees it: typed into a real terminal (tmux), and read off its screen."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tunesmith.agent import records
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+
+ROWS = Path(__file__).resolve().parents[2] / "examples" / "tickets.jsonl"
+
+
+class Terminal:
+    """A chat in a terminal of its own. `recording` keeps every screen that was looked at."""
+
+    def __init__(self, folder: Path, columns: int, *options: str) -> None:
+        self.columns = columns
+        self.recording: list[str] = []
+        self._socket = str(folder / "tmux")
+        self._screens = folder / f"recording-{columns}.txt"
+        command = [sys.executable, "-P", "-m", "tunesmith.agent.cli", *options]
+        size = ["-x", str(columns), "-y", "34"]
+        variables = [f"XDG_STATE_HOME={folder / 'state'}", "HF_ENDPOINT=http://127.0.0.1:9", "TERM=xterm-256color"]
+        self._tmux(
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-s",
+            "chat",
+            *size,
+            "env",
+            "-u",
+            "COLUMNS",
+            "-u",
+            "LINES",
+            *variables,
+            *command,
+        )
+        self._tmux("set-option", "-g", "remain-on-exit", "on")
+
+    def _tmux(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["tmux", "-S", self._socket, *arguments], capture_output=True, text=True, check=True
+        ).stdout
+
+    def keys(self, *keys: str) -> None:
+        """Press keys, by tmux's names."""
+        self._tmux("send-keys", "-t", "chat", *keys)
+
+    def say(self, text: str) -> None:
+        """Type a line and send it."""
+        self._tmux("send-keys", "-t", "chat", "-l", text)
+        self.keys("Enter")
+
+    def screen(self, *, history: bool = False) -> str:
+        """What stands on the screen, with what scrolled off it if asked."""
+        return self._tmux("capture-pane", "-p", "-t", "chat", *(["-S", "-"] if history else []))
+
+    def until(self, seen: str | Callable[[str], bool], seconds: float = 20) -> str:
+        """Wait for a text on the screen; returns the screen."""
+        deadline = time.monotonic() + seconds
+        while True:
+            screen = self.screen()
+            if seen in screen if isinstance(seen, str) else seen(screen):
+                self.recording.append(screen)
+                self._screens.write_text(f"\n{'=' * self.columns}\n".join(self.recording))
+                return screen
+            assert time.monotonic() < deadline, f"{seen!r} did not appear:\n{self.screen(history=True)}"
+            time.sleep(0.05)
+
+    def close(self) -> None:
+        """End the terminal, whatever runs in it."""
+        subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False)
+
+
+@pytest.fixture
+def open_chat(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Terminal]]:
+    """Opens chats in the test's working folder, which has rows.jsonl."""
+    shutil.copy(ROWS, workdir / "rows.jsonl")
+    terminals: list[Terminal] = []
+
+    def start(columns: int, *options: str) -> Terminal:
+        terminals.append(Terminal(tmp_path_factory.mktemp("tmux"), columns, *options))
+        terminals[-1].until("›")
+        return terminals[-1]
+
+    yield start
+    for terminal in terminals:
+        terminal.close()
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_a_plan_is_shown_changed_run_and_found_again_tomorrow(open_chat: Callable[..., Terminal], columns: int) -> None:
+    chat = open_chat(columns)
+    chat.keys("/")
+    menu = chat.until("/quit")
+    assert all(name in menu for name in ("/plan", "/runs", "/show", "/resume", "/undo", "/model", "/help"))
+    chat.keys("C-c")
+    chat.say("prepare rows.jsonl for training")
+    screen = chat.until("run this plan? [y]es, [n]o, or a change")
+    assert "rows.jsonl" in screen and "you" in screen and "default: output_dir data/" in screen
+    chat.say("heldout_fraction=0.2")
+    assert "changed: heldout_fraction 0.1 → 0.2" in chat.until("changed:")
+    chat.keys("C-d")
+    chat.until("Pane is dead")
+
+    tomorrow = open_chat(columns, "--continue")
+    assert "heldout_fraction 0.2" in " ".join(tomorrow.until("run this plan?").split())
+    tomorrow.say("y")
+    screen = tomorrow.until("record: runs/records/")
+    assert "240 training rows in data/train, 60 held-out rows in data/heldout" in " ".join(screen.split())
+    assert "took: 0:0" in screen
+    tomorrow.say("exit")
+    tomorrow.until("Pane is dead (status 0")
+    assert [record.state for record in records.load_all()][-1] == "done"
+
+
+@pytest.mark.slow
+def test_a_running_training_is_steered_stopped_and_resumed_from_the_prompt(
+    open_chat: Callable[..., Terminal], base_dir: Path, workdir: Path
+) -> None:
+    chat = open_chat(100, "-y")
+    chat.say("train smollm2-135m on rows.jsonl for 3 epochs, batch size 32")
+    chat.until("step 2/", seconds=240)
+    chat.say("how is it going?")
+    chat.until("epoch 0.")
+    chat.say("halve the learning rate from now")
+    chat.until("learning_rate 0.001 → 0.0005 from the next step on")
+    chat.say("save now")
+    chat.say("bake a cake")
+    screen = chat.until("is nothing it takes")
+    assert screen.rstrip().endswith("›"), "the prompt stays at the bottom"
+    assert screen.count("loss") >= 1 and "▁" in screen
+    chat.say("stop after this epoch")
+    chat.until("stopped after step 9 of 27; its state is kept", seconds=240)
+    chat.say("/resume")
+    chat.until("step 11/27", seconds=240)
+    chat.keys("C-c")
+    chat.until("stopped after step 1", seconds=60)
+    chat.say("/resume")
+    chat.until("record: runs/records/", seconds=600)
+    metadata = json.loads((workdir / "runs/smollm2-135m/metadata.json").read_text())
+    assert [entry["operation"]["op"] for entry in metadata["control"]] == ["set", "save", "stop"]
+    assert metadata["control"][2]["until"] == 9
+    assert metadata["resumed_from_step"] >= 11
