@@ -108,6 +108,7 @@ def tensor_values(opened: Any, tensor: GgmlTensor) -> "np.ndarray":
     address = ctypes.addressof(tensor)
     raw: np.ndarray[Any, Any] = np.empty(opened.ggml_nbytes(address), dtype=np.uint8)
     opened.ggml_backend_tensor_get(address, raw.ctypes.data, 0, raw.nbytes)
-    return np.lib.stride_tricks.as_strided(
+    values: np.ndarray[Any, Any] = np.lib.stride_tricks.as_strided(
         raw.view(np.float32 if tensor.type == _F32 else np.int32), tuple(tensor.ne)[::-1], tuple(tensor.nb)[::-1]
     )
+    return values

@@ -69,9 +69,13 @@ _WORD_BYTES = {
 }
 
 
-def _shape(family: str, *sizes: Any) -> DecoderShape:
-    architecture, words = family.split()
-    return DecoderShape(architecture, *sizes, word_bytes=_WORD_BYTES[words])
+def _shape(
+    family: str, layers: int, hidden: int, inner: int, heads: int, kv_heads: int, head: int, words: int, tied: bool
+) -> DecoderShape:
+    architecture, texts = family.split()
+    return DecoderShape(
+        architecture, layers, hidden, inner, heads, kv_heads, head, words, tied, word_bytes=_WORD_BYTES[texts]
+    )
 
 
 # Layers, hidden size, inner size of the feed-forward part, heads, key-value heads, size of a head, vocabulary, tied.
