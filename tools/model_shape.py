@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from .artifacts import read_json
 from .base import BadRequest
