@@ -29,4 +29,5 @@ def export_bytes(step: Step, models: dict[str, str]) -> int | None:
     from tunesmith.tools.size_forecast import forecast_bytes
 
     checkpoint = str(step.args["checkpoint_dir"])
-    return forecast_bytes(models.get(checkpoint, checkpoint), str(step.args["quantization"]))
+    kind, matrix = str(step.args["quantization"]), bool(step.args.get("imatrix"))
+    return forecast_bytes(models.get(checkpoint, checkpoint), kind, importance=matrix)
