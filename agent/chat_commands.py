@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "meant_by", "show_help", "show_models", "split_command"]
 
 COMMANDS = {
-    "/plan": "the plan on offer, or the last one; with a REQUEST, its plan",
+    "/plan": "the plan on offer or the last one; with a REQUEST, its plan",
     "/runs": "what was asked in this folder",
-    "/show": "one run: plan, results, files; [ID], the newest by default",
-    "/resume": "go on with an unfinished run; [ID], the newest by default",
+    "/show": "one run with its results and files; the newest, or [ID]",
+    "/resume": "go on with an unfinished run; the newest, or [ID]",
     "/undo": "back to the plan before the last change",
-    "/model": "the base models; with a NAME, the last request with that model",
+    "/model": "the base models; with a NAME, the last plan with that model",
     "/help": "this list",
     "/quit": "leave; Ctrl-D does the same",
 }
@@ -30,10 +30,10 @@ Say what to do in plain words, such as
 A plan is shown first: `y` runs it, `n` drops it, and words such as `epochs=3` or `use q8_0 instead` change it.
 """
 _KEYS = (
-    ("Alt-Enter, or \\ at the end", "another line; a paste keeps its lines"),
+    ("Alt-Enter", "another line, as \\ at the end; a paste keeps its lines"),
     ("Tab", "completes commands, paths, models, types"),
     ("Up, Ctrl-R", "earlier requests"),
-    ("Ctrl-C", "stops the step that is going on and keeps its state"),
+    ("Ctrl-C", "stops the step that is going on; its state is kept"),
 )
 
 
@@ -78,7 +78,7 @@ def show_help(console: "Console") -> None:
     console.print(_HELP, markup=False, highlight=False)
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, meaning in (*COMMANDS.items(), *_KEYS):
-        table.add_row(name.replace("\\", "\\\\"), meaning.replace("[", "\\["))
+        table.add_row(name, meaning.replace("[", "\\["))
     console.print(table)
     console.print(f"While a run is going on: {EXAMPLES}", markup=False, highlight=False)
 

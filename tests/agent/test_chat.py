@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -263,6 +264,7 @@ def typed(keys: str, conversation: Conversation) -> str:
     ("keys", "text"),
     [
         ("train\r", "train"),
+        ("train\n", "train"),
         ("train \\\ron rows\r", "train \non rows"),
         ("train\x1b\ron rows\r", "train\non rows"),
         ("\x1b[200~one\ntwo\x1b[201~\r", "one\ntwo"),
@@ -291,3 +293,9 @@ def test_only_commands_are_completed_while_typing(talk: Conversation) -> None:
     assert "q4_k_m" in completions("export q4")
     assert "gemma3-1b" in completions("/model gemma")
     assert completions("prepare rows.j") == ["sonl"], "a path is completed by its rest"
+
+
+def test_only_a_chat_at_a_terminal_loads_the_line_editor() -> None:
+    code = "import sys; from tunesmith.agent.cli import main; main(['plan', 'prepare rows.jsonl']); main([])"
+    script = f"{code}; sys.exit('prompt_toolkit' in sys.modules)"
+    subprocess.run([sys.executable, "-c", script], input="/help\n", text=True, capture_output=True, check=True)
