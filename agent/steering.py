@@ -98,9 +98,9 @@ def read_wish(text: str) -> Wish | None:
     if _STOP_NOW.fullmatch(said):
         return Stop()
     if match := _STOP_AFTER.fullmatch(said):
-        return Stop(after=match["after"] or match["when"])
+        return Stop(after="epoch" if "epoch" in (match["after"], match["when"]) else "step")
     if (match := _STOP_AT.fullmatch(said)) and int(match["number"]) > 0:
-        return Stop(after=match["after"] or match["at"], number=int(match["number"]))
+        return Stop(after="epoch" if match["after"] == "epoch" else "step", number=int(match["number"]))
     if _GO_ON.fullmatch(said):
         return GoOn()
     if _SAVE.fullmatch(said):
