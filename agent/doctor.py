@@ -8,11 +8,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import psutil
 from tunesmith.tools.base_models import cache_dir
+from tunesmith.tools.hub import hub_address, hub_silence
 
 __all__ = ["doctor"]
 
@@ -110,15 +111,12 @@ def _accelerators() -> list[tuple[str, str]]:
 
 
 def _hub() -> str:
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    address = urllib.parse.urlsplit(endpoint)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        with socket.create_connection((address.hostname or "", port), timeout=3):
-            return f"{endpoint} answers; every base model and data set can be fetched"
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return f"{endpoint} can't be reached ({reason}); smollm2-135m, local models and local data work without it"
+    address = hub_address()
+    if urllib.request.getproxies():
+        return f"{address}, through a proxy; whether it answers shows with the first download"
+    if reason := hub_silence(timeout=3):
+        return f"{address} can't be reached ({reason}); smollm2-135m, local models and local data work without it"
+    return f"{address} answers; every base model and data set can be fetched"
 
 
 def _ollama() -> str:

@@ -109,6 +109,7 @@ LABELS = {
     "finetune_unsloth.batch_size": (
         "batch size, batch sizes, bs, batch, batches, batchsize, batches of, minibatch, mini batch, "
         "micro batch, micro batch size, train batch size, minibatch size, per device batch size, device batch size, "
+        "per device train batch size, "
         "rows per step, rows per batch, "
         "examples per step, examples per batch, samples per batch"
     ),
@@ -156,6 +157,7 @@ NAMED = {
         "eval set, evaluation set, eval task, task, tasks, eval dataset, evaluation dataset, eval data, "
         "benchmark set, evaluation task, test set, test file, eval file, validation set"
     ),
+    "run_eval.data_dir": "local copy, local copy in, local copies, local copies in, task data, offline data",
     "prepare_dataset.tokenizer": "tokenizer, tokeniser, tokenizer of, tokens with, tokenizer from",
     "output_dir": (
         "output dir, output folder, output directory, out dir, output, outdir, output path, save dir, "
@@ -187,6 +189,11 @@ CHOICES: dict[tuple[str, Any], str] = {
     ("finetune_unsloth.method", "sft"): "sft, supervised, supervised fine tuning, supervised finetuning",
     ("finetune_unsloth.quant", "4bit"): "qlora, load in 4bit",
     ("finetune_unsloth.quant", "8bit"): "load in 8bit",
+    # "lora" by itself is a way to train
+    ("export_gguf.quantization", "lora"): (
+        "gguf adapter, gguf lora adapter, lora gguf adapter, as gguf lora, as a gguf lora, as lora gguf, "
+        "as a lora gguf, quantization lora, quantisation lora"
+    ),
     ("finetune_unsloth.lora_r", 0): (
         "full finetune, full fine tune, full fine tuning, full finetuning, full parameter, full weights, "
         "all weights, every weight, full training, full tuning, all parameters, full weight"
@@ -199,6 +206,16 @@ CHOICES: dict[tuple[str, Any], str] = {
     ("prepare_dataset.allow_private_hosts", True): (
         "allow private hosts, allow private addresses, allow private host, allow localhost, allow loopback, "
         "private hosts allowed, allow local addresses"
+    ),
+    ("run_eval.chat_template", True): (
+        "with the chat template, with its chat template, with chat template, in the chat template, "
+        "in its chat template, using the chat template, apply the chat template, apply chat template, "
+        "applying the chat template"
+    ),
+    ("export_gguf.imatrix", True): (
+        "imatrix, i matrix, imatrix quant, imatrix quants, imatrix quantization, imatrix quantisation, "
+        "importance matrix, importance matrices, importance weights, importance weighting, importance weighted, "
+        "importance aware, importance matrix quantization, importance matrix quantisation"
     ),
     ("finetune_unsloth.target_modules", ("q_proj", "k_proj", "v_proj", "o_proj")): (
         "attention only, attention layers, attention modules, attention layers only, only attention, "
@@ -262,8 +279,8 @@ ORDINARY = word_set(
     "named called afterwards afterward later finally once thanks thank ok okay hi hello hey yes well maybe "
     "around about roughly exactly well anything something everything nothing part rest set sets questions "
     "instructions instruction cpu gpu laptop machine night today tomorrow job work examples task tasks results "
-    "result output held hold fine base learning rate rank alpha batch seed epochs epoch steps decay weight "
-    "warm sequence context adapter host"
+    "yesterday recently week month ago result output held hold fine base learning rate rank alpha batch seed epochs "
+    "epoch steps decay weight warm sequence context adapter host"
 )
 
 # Spelling is forgiven in these words alone; values are never guessed.

@@ -5,9 +5,10 @@ import re
 from tunesmith.tools.artifacts import is_complete
 from tunesmith.tools.catalogue import find_base_model
 from tunesmith.tools.locations import is_hub_id, local_path, scheme_of
+from tunesmith.tools.workplace import here
 
 from .bare_names import Roles, find_bare_names
-from .keys import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, SOURCE, TOKENIZER
+from .keys import BASE, CHECKPOINT, DATA_DIR, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, SOURCE, TOKENIZER
 from .lexicon import NUMERIC, vocabulary
 from .nearby import STOPS, governing_tool, listed
 from .words import Token, family_members, word_set
@@ -38,7 +39,7 @@ def is_prepared(path: str) -> bool:
     if folder is None:
         return False
     try:
-        if folder.is_dir():
+        if (folder := here(folder)).is_dir():
             return is_complete(folder) or is_complete(folder.parent)
     except OSError:  # a name that no disk could hold
         return False
@@ -107,6 +108,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     behind = tokens[i + 1] if i + 1 < len(tokens) else None
     if labelled == TOKENIZER or (behind and behind.kind == "label" and behind.value[0] == TOKENIZER):
         return TOKENIZER
+    if labelled == DATA_DIR:
+        return DATA_DIR
     if token.kind in ("model", "family"):
         training = "finetune_unsloth" in tools or ("finetune_unsloth" in earlier and not _object_of_export(tokens, i))
         exported = tool in ("export", "export_gguf", "export_safetensors", "run_eval") or labelled == CHECKPOINT
@@ -114,7 +117,7 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     if token.kind == "set":
         return _role_of_set(tokens, i, tool, preposition, labelled, roles)
     value = str(token.value)
-    as_what = _label_behind(tokens, i)
+    as_what = _label_after(tokens, i, {"as"})
     as_base = as_what == BASE
     answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
     placed = not answers and _is_destination(tokens, i, tool, preposition, words)
@@ -132,8 +135,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         if labelled == EVAL_SET and tool in ("finetune_unsloth", "prepare_dataset") and "run_eval" not in tools:
             return SOURCE
         return CHECKPOINT if labelled == GGUF_FILE else BASE if as_base or labelled == BASE else EVAL_SET
-    if labelled == DATASET:
-        return DATASET
+    if labelled == DATASET or _label_after(tokens, i, {"was", "is", "were", "been", "has"}) == DATASET:
+        return DATASET  # `bikes/train was already prepared`
     if as_what in (SOURCE, DATASET):
         return DATASET if is_prepared(value) else SOURCE
     if labelled == CHECKPOINT and tool != "finetune_unsloth":
@@ -141,12 +144,12 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     return _unlabelled(value, tool, preposition, labelled, tools, about, roles)
 
 
-def _label_behind(tokens: list[Token], i: int) -> str:
-    """`X as the base model`, `Y as my data`: the parameter that a name is said to be."""
-    j = i + 2
-    while j < len(tokens) and tokens[j].text in _SKIPPED:
+def _label_after(tokens: list[Token], i: int, joints: set[str]) -> str:
+    """`X as the base model`, `Y as my data`: the parameter that a name is said to be, after one of `joints`."""
+    j = i + 1
+    while j < len(tokens) and tokens[j].text in _SKIPPED | joints:
         j += 1
-    said = i + 1 < len(tokens) and tokens[i + 1].text == "as" and j < len(tokens) and tokens[j].kind == "label"
+    said = i + 1 < len(tokens) and tokens[i + 1].text in joints and j < len(tokens) and tokens[j].kind == "label"
     return str(tokens[j].value[0]) if said else ""
 
 

@@ -32,6 +32,7 @@ from .keys import (
 from .lexicon import NUMERIC, field_types
 from .nearby import governing_tool
 from .orders import find_orders, imply_tools, imply_training
+from .other_settings import other_settings
 from .plan import History
 from .reading import Reading
 from .references import read_references
@@ -61,6 +62,8 @@ def read(text: str, history: History) -> Frame:
 
 def _read(reading: Reading) -> Frame:
     # In this order words stop being available to the next reader.
+    rest, others = other_settings(reading.tokens)
+    reading.take(rest)
     read_bits_and_splits(reading)
     reading.take(corrected(reading.tokens))
     read_bad_rows(reading)
@@ -78,7 +81,7 @@ def _read(reading: Reading) -> Frame:
     _take_amounts(reading, amounts)
     imply_tools(reading, roles)
     _take_back(reading)
-    return _frame(reading, amounts, roles)
+    return _frame(reading, amounts, roles, others)
 
 
 def _take_roles(reading: Reading, roles: Roles) -> None:
@@ -162,7 +165,7 @@ def _owner(reading: Reading, keys: tuple[str, ...], i: int) -> str:
     return "prepare_dataset.limit"
 
 
-def _frame(reading: Reading, amounts: Amounts, roles: Roles) -> Frame:
+def _frame(reading: Reading, amounts: Amounts, roles: Roles, others: list[str]) -> Frame:
     loose: list[Any] = list(amounts.relative)
     for i, token in enumerate(reading.tokens):
         if token.kind == "number" and not token.used and reading.text(i + 1) not in _THINGS and token.text != "one":
@@ -195,6 +198,9 @@ def _frame(reading: Reading, amounts: Amounts, roles: Roles) -> Frame:
         loose = [value for value in loose if isinstance(value, dict)]
     if elsewhere := reading.words & _ELSEWHERE:
         reading.remarks.append(f"I only write files here: `{sorted(elsewhere)[0]}` is left to you")
+    if others and "finetune_unsloth" in reading.want:
+        named = " and ".join(f"`{name}`" for name in others)
+        reading.remarks.append(f"No tool has a parameter for {named}, so the trainer's own value stays")
     return Frame(
         intent=intent,
         want=tuple(reading.want),

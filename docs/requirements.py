@@ -26,6 +26,8 @@ _WHAT = {
     "eval": "`run_eval`.",
     "s3": "`s3://` sources.",
     "gs": "`gs://` sources.",
+    "langchain": "The toolkit for LangChain and LangGraph agents.",
+    "mcp": "`tunesmith mcp`.",
     "all": "Everything above.",
 }
 

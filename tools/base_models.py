@@ -13,6 +13,7 @@ from .base import BadRequest, ToolFailed, note, require_extra
 from .bundled_model import bundled_gguf, write_model_folder
 from .catalogue import BASE_MODELS, find_base_model
 from .locations import is_hub_id, local_path
+from .workplace import here
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -152,7 +153,7 @@ def _bundled() -> Path:
 
 
 def _looks_like_model(folder: Path) -> bool:
-    return (folder / "config.json").is_file()
+    return (here(folder) / "config.json").is_file()
 
 
 def _check_local(folder: Path, name: str, *, whole: bool) -> None:
@@ -244,32 +245,27 @@ def _reaching_the_hub(
     download: Callable[[], Path], downloaded_earlier: Callable[[], Path | None], hub_id: str, name: str
 ) -> Path:
     """Run `download`; turn the hub's errors into sentences."""
-    import httpx
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+    from .hub import hub_address, hub_trouble
 
     try:
         return download()
-    except GatedRepoError as error:
-        raise BadRequest(
-            f"`{hub_id}` is gated: accept its licence on the hub and set HF_TOKEN, or use an ungated copy"
-        ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise BadRequest(
-            f"the hub has no model `{hub_id}`, or it is private (set HF_TOKEN); "
-            f"known names are {', '.join(BASE_MODELS)}"
-        ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, ConnectionError, TimeoutError) as error:
+    except Exception as error:
+        trouble = hub_trouble(error)
+        if trouble is None:
+            raise
+        if trouble == "gated":
+            raise BadRequest(
+                f"`{hub_id}` is gated: accept its licence on the hub and set HF_TOKEN, or use an ungated copy"
+            ) from error
+        if trouble == "missing":
+            raise BadRequest(
+                f"the hub has no model `{hub_id}`, or it is private (set HF_TOKEN); "
+                f"known names are {', '.join(BASE_MODELS)}"
+            ) from error
         if (folder := downloaded_earlier()) is not None:
             note(f"the hub can't be reached; using the copy of `{hub_id}` downloaded earlier")
             return folder
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
         raise BadRequest(
-            f"`{name}` must come from the hub, and {endpoint} can't be reached ({type(error).__name__}); "
+            f"`{name}` must come from the hub, and {hub_address()} can't be reached ({type(error).__name__}); "
             f"try again with a network, name a local model folder, or use `{BUNDLED_MODEL}`, which needs none"
         ) from error

@@ -1,7 +1,6 @@
 """Rows of a data set on the hub, through the `datasets` library."""
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from .base import BadRequest, require_extra
 from .catalogue import DATASETS
 from .data_files import HELDOUT_SPLITS, split_of
+from .hub import hub_address, hub_trouble
 from .raw_rows import RawRow
 
 __all__ = ["HubDataset", "download_file", "look_up", "open_splits"]
@@ -82,29 +82,22 @@ def open_splits(
 @contextmanager
 def _reaching(name: str) -> Iterator[None]:
     """Turn what goes wrong on the way to the hub into a sentence."""
-    import httpx
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
     try:
         yield
-    except GatedRepoError as error:
-        raise BadRequest(f"`{name}` is gated: accept its terms on the hub and set HF_TOKEN") from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except Exception as error:
+        trouble = hub_trouble(error)
+        if trouble is None:
+            raise
+        if trouble == "gated":
+            raise BadRequest(f"`{name}` is gated: accept its terms on the hub and set HF_TOKEN") from error
+        if trouble == "missing":
+            raise BadRequest(
+                f"`{name}` is no file here, and the hub has no data set of that name, or it is private (set HF_TOKEN); "
+                f"known without a hub's name are {', '.join(DATASETS)}"
+            ) from error
         raise BadRequest(
-            f"`{name}` is no file here, and the hub has no data set of that name, or it is private (set HF_TOKEN); "
-            f"known without a hub's name are {', '.join(DATASETS)}"
-        ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, ConnectionError, TimeoutError) as error:
-        endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-        raise BadRequest(
-            f"`{name}` is no file here, and the hub at {endpoint} can't be reached for it ({type(error).__name__}); "
-            "try again with a network, or pass a local file"
+            f"`{name}` is no file here, and the hub at {hub_address()} can't be reached for it "
+            f"({type(error).__name__}); try again with a network, or pass a local file"
         ) from error
 
 
@@ -112,16 +105,13 @@ def _reaching(name: str) -> Iterator[None]:
 def _reading(name: str) -> Iterator[None]:
     """Turn what `datasets` says about files that it can't read into a sentence."""
     from datasets.exceptions import DatasetsError
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     with _reaching(name):
         try:
             yield
-        except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError):
-            raise
         except (DatasetsError, ValueError, RuntimeError, OSError) as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise  # our own disk
+            if hub_trouble(error) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+                raise  # the hub's, or our own disk's
             raise BadRequest(f"`{name}` can't be read: {_one_line(error)}") from error
 
 

@@ -278,7 +278,7 @@ def test_a_misspelt_order_is_understood_and_a_misspelt_value_is_not_guessed() ->
 
 
 def test_a_number_that_belongs_to_nothing_is_mentioned() -> None:
-    plan = converse("tune smollm2-135m on a.csv, dropout 0.3")
+    plan = converse("tune smollm2-135m on a.csv, momentum 0.3")
     assert running(plan) == [PREPARE, TRAIN]
     assert "`0.3`" in (plan.reply or "")
 

@@ -199,7 +199,48 @@ def test_calls_one_after_the_other_are_one_plan() -> None:
     assert running(plan) == [PREPARE, TRAIN]
 
 
-@pytest.mark.parametrize("text", ['run_eval("models/a.gguf", questions=3)', 'run_eval("a.gguf", "piqa", 3, 4)'])
+@pytest.mark.parametrize(
+    "text", ['run_eval("models/a.gguf", questions=3)', 'run_eval("a.gguf", "piqa", 3, "d", True, 4)']
+)
 def test_a_call_with_a_parameter_too_many_is_refused_with_those_there_are(text: str) -> None:
     plan = converse(text)
     assert not plan.steps and plan.reply is not None and "gguf_file, eval_set, limit" in plan.reply
+
+
+@pytest.mark.parametrize("name", ["rows(1).jsonl", "data/my-export(12).csv"])
+def test_a_second_download_keeps_its_number_in_parentheses(name: str) -> None:
+    assert argument(converse(f"tune qwen3 0.6b on {name} (2 epochs)"), PREPARE, "source") == [name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bikes/train was already prepared, so just tune qwen3 0.6b on it for 2 epochs",
+        "bikes/train is already prepared; tune qwen3 0.6b on it for 2 epochs",
+    ],
+)
+def test_data_that_was_prepared_is_not_prepared_again(text: str) -> None:
+    plan = converse(text)
+    assert running(plan) == [TRAIN] and argument(plan, TRAIN, "dataset") == ["bikes/train"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("a cosine scheduler", "`scheduler`"),
+        ("lr_scheduler_type='cosine'", "`lr_scheduler_type`"),
+        ("gradient_accumulation_steps=4", "`gradient_accumulation_steps`"),
+        ("lora_dropout 0.1", "`lora_dropout`"),
+    ],
+)
+def test_a_setting_of_other_trainers_is_named_and_its_value_goes_nowhere(setting: str, named: str) -> None:
+    plain = converse("tune qwen3 0.6b on bikes.csv for 2 epochs")
+    plan = converse(f"tune qwen3 0.6b on bikes.csv with {setting} for 2 epochs")
+    assert [step.args for step in plan.steps] == [step.args for step in plain.steps]
+    assert plan.reply is not None and named in plan.reply
+
+
+def test_the_names_of_the_hugging_face_trainer_are_understood() -> None:
+    plan = converse("tune qwen3 0.6b on bikes.csv with per_device_train_batch_size=2, num_train_epochs=3")
+    assert argument(plan, TRAIN, "batch_size") == [2] and argument(plan, TRAIN, "epochs") == [3]
+    assert plan.reply is None
