@@ -45,7 +45,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         if defaults:
             console.print(Padding(f"default: {', '.join(defaults)}", (0, 0, 0, 3)), style="dim", markup=False)
     if plan.changed:
-        console.print("changed: " + "; ".join(plan.changed), markup=False)
+        console.print("changed: " + "; ".join(plan.changed), style="bold yellow", markup=False)
     if plan.reply:
         console.print(plan.reply, markup=False)
     for problem in plan.problems:
