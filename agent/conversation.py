@@ -207,8 +207,7 @@ class Conversation:
             self._finished(work(ProgressDisplay(self._talk, self._output, self.status), self._interrupt))
         except (KeyboardInterrupt, BadRequest, MissingExtra, ToolFailed) as error:
             if isinstance(error, KeyboardInterrupt) or STOPPED in str(error):
-                where = f" after {self.status.place}" if self.status.place else ""
-                self._tell(f"stopped{where}; its state is kept")
+                self._tell(f"stopped {self.status.place or 'before the first step'}; its state is kept")
                 self._tell("hint: /resume goes on from there")
             else:
                 self._tell(f"error: {error}")

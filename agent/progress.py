@@ -56,10 +56,10 @@ class Status:
 
     @property
     def place(self) -> str:
-        """How far the step is, in words; empty before it tells."""
+        """Which tool is at work and how far it is, in words; empty before the first begins."""
         with self._lock:
-            event = self._event
-        return f"{event.get('unit', 'step')} {event['done']} of {event['total']}" if event else ""
+            event, tool = self._event, self._title.partition(" ")[2]
+        return f"{tool} after {event.get('unit', 'step')} {event['done']} of {event['total']}" if event else tool
 
     def line(self, width: int) -> str:
         """The line, cut to `width` columns; what moves most stands first."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -153,7 +154,8 @@ def test_an_interrupted_run_says_so_in_one_line_and_resumes(
     talk.say("y")
     talk.stop()
     wait_for(talk)
-    assert "stopped; its state is kept\nhint: /resume" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert re.search(r"stopped (prepare_dataset|before the first step); its state is kept\nhint: /resume", err)
     assert records.load_all()[-1].state == "interrupted"
     talk.say("/resume")
     wait_for(talk)
@@ -247,7 +249,7 @@ def test_the_status_line_fits_and_shows_the_course_of_the_loss() -> None:
     for step in range(1, 60):
         event = {"done": step, "total": 136, "unit": "step", "loss": 3 / step, "tokens_per_second": 391.2}
         status.advance({**event, "seconds_left": 81.0})
-    assert status.place == "step 59 of 136"
+    assert status.place == "finetune_unsloth after step 59 of 136"
     for width in (20, 40, 79, 120):
         assert len(status.line(width)) <= width
     assert "█" in status.line(79)

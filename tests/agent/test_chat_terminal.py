@@ -141,7 +141,7 @@ def test_a_running_training_is_steered_stopped_and_resumed_from_the_prompt(
     assert "▁" in screen, "the course of the loss is shown"
     chat.say("stop after this epoch")
     chat.until("its state is kept", seconds=240)
-    stopped = re.search(r"stopped after step (6|12) of 18; its state is kept", chat.screen())
+    stopped = re.search(r"stopped finetune_unsloth after step (6|12) of 18; its state is kept", chat.screen())
     assert stopped is not None
     chat.say("/resume")
     chat.until(f"going on from step {stopped[1]} of 18", seconds=240)
