@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
 from tunesmith.tools.control_file import STOPPED
@@ -149,7 +150,12 @@ class Conversation:
         expected = estimate(record.plan())
 
         def work(watch: Watcher, interrupt: Interrupt) -> Record:
-            ran = self._session.resume(record.id, watch, interrupt)
+            def listen(position: int, tool: str, event: dict[str, Any]) -> None:
+                watch(position, tool, event)
+                if remark := expected.overrun(position, event):
+                    self._tell(remark)
+
+            ran = self._session.resume(record.id, listen, interrupt)
             self._tell(expected.beside(ran))
             return ran
 

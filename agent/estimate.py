@@ -22,6 +22,7 @@ from .records import Record, StepRecord, artifact
 __all__ = ["Estimate", "estimate"]
 
 _GIB = 2**30
+_FIRST_STEPS = 2  # of a training, after which its time is known better
 _WORTH_TELLING = 10_000_000  # bytes on a disk
 # What must be the same in an earlier call for its time to tell anything.
 _ALIKE = {"finetune_unsloth": ("method", "quant"), "run_eval": ("eval_set", "limit")}
@@ -65,6 +66,17 @@ class Estimate:
         if open_steps and not known:
             parts.append("the time is told once something like it has run here")
         return f"estimate: {', '.join(parts)}"
+
+    def overrun(self, position: int, event: dict[str, Any]) -> str | None:
+        """A remark once a training's first steps, the longest batch among them, show that it more than doubles."""
+        expected = self.seconds[position]
+        first = event["event"] == "step" and "loss" in event and event["done"] == _FIRST_STEPS
+        if not first or not expected or event["seconds_left"] <= 2 * expected:
+            return None
+        return (
+            f"this takes longer than estimated: about {_time(event['seconds_left'])} left instead of "
+            f"{_time(expected)}; `stop` ends it and keeps its state"
+        )
 
     def beside(self, record: Record) -> str:
         """What a finished run took, with the estimate beside it, in one line."""

@@ -101,6 +101,15 @@ def test_what_is_not_run_again_takes_nothing_and_what_is_unknown_is_named() -> N
     assert "about 1:10 without run_eval (nothing here to go by yet), about 2.2 GiB of memory" in expected.told(plan)
 
 
+@pytest.mark.parametrize(("done", "left", "told"), [(2, 250.0, True), (2, 230.0, False), (3, 250.0, False)])
+def test_a_training_that_more_than_doubles_is_told_after_its_first_steps(done: int, left: float, told: bool) -> None:
+    ran(train())
+    expected = estimate(Plan("again", (train(),)))
+    remark = expected.overrun(0, {"event": "step", "done": done, "total": 68, "loss": 1.0, "seconds_left": left})
+    assert (remark is not None) == told
+    assert remark is None or "about 4:10 left instead of 2:00" in remark
+
+
 def test_after_the_run_the_estimate_stands_beside_the_truth() -> None:
     record = ran(train())
     plan = Plan("again", (train(epochs=4),))
