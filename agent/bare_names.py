@@ -6,7 +6,7 @@ from typing import Any
 
 from tunesmith.tools.catalogue import DATASETS
 
-from .keys import BASE, DATASET, EVAL_SET, SOURCE, TOKENIZER
+from .keys import BASE, DATA_DIR, DATASET, EVAL_SET, SOURCE, TOKENIZER
 from .lexicon import vocabulary
 from .nearby import governing_tool, listed
 from .words import Token
@@ -69,7 +69,7 @@ def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) 
     tool = governing_tool(tokens, i)
     if lead.text in ("=", ":", "is") and i > 1:
         lead = tokens[i - 2]
-    if lead.kind == "label" and lead.value[0] in (SOURCE, BASE, EVAL_SET, DATASET, TOKENIZER) and (marked or ends):
+    if lead.kind == "label" and lead.value[0] in (SOURCE, BASE, EVAL_SET, DATASET, TOKENIZER, DATA_DIR) and (marked or ends):
         return SOURCE if lead.value[0] == DATASET else str(lead.value[0])
     if tool == "run_eval" and lead.text in ("on", "against", "at", "with") and (marked or (ends and not determined)):
         return EVAL_SET

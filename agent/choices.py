@@ -35,6 +35,8 @@ _NAMED_CHOICES: dict[str, dict[str, str | bool]] = {
     "prepare_dataset.on_bad_rows": {"skip": "skip", "error": "error"},
     "prepare_dataset.streaming": {**_SWITCH},
     "prepare_dataset.allow_private_hosts": {**_SWITCH},
+    "run_eval.chat_template": {**_SWITCH},
+    "export_gguf.imatrix": {**_SWITCH},
 }
 
 
@@ -101,6 +103,8 @@ def read_choices(reading: Reading) -> None:
             reading.want.setdefault("finetune_unsloth", "verb")
         elif key == "prepare_dataset.streaming" and reading.last is None:
             reading.want.setdefault("prepare_dataset", "implied")
+        elif key == "export_gguf.imatrix":
+            reading.want.setdefault("export_gguf", "noun")
     projections = [
         t for t in reading.tokens if t.kind == "word" and re.fullmatch(r"[a-z]\w*_proj|lm_head|embed_tokens", t.text)
     ]

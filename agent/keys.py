@@ -3,6 +3,7 @@
 __all__ = [
     "BASE",
     "CHECKPOINT",
+    "DATA_DIR",
     "DATASET",
     "EVAL_SET",
     "GGUF_FILE",
@@ -29,3 +30,4 @@ QUANTIZATION = "export_gguf.quantization"
 OUTPUT_FILE = "export_gguf.output_file"
 GGUF_FILE = "run_eval.gguf_file"
 EVAL_SET = "run_eval.eval_set"
+DATA_DIR = "run_eval.data_dir"
