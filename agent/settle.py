@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from tunesmith.tools.base import slug
-from tunesmith.tools.catalogue import DATASETS, QUANTIZATIONS, find_base_model, learning_rate_for
+from tunesmith.tools.catalogue import ADAPTER_TYPE, DATASETS, QUANTIZATIONS, find_base_model, learning_rate_for
 from tunesmith.tools.locations import is_hub_id, local_path
 from tunesmith.tools.registry import TOOLS
 
@@ -107,7 +107,7 @@ class Settler:
             args["source"] = _catalogued(str(args["source"]))
         if tool == "run_eval" and local_path(str(args["eval_set"])) is None and "/" not in str(args["eval_set"]):
             args["eval_set"] = str(args["eval_set"]).lower()
-        if tool == "export_gguf" and str(args["quantization"]).lower() not in QUANTIZATIONS:
+        if tool == "export_gguf" and str(args["quantization"]).lower() not in (*QUANTIZATIONS, ADAPTER_TYPE):
             raise Ask(unknown_quantization(str(args["quantization"])), "export_gguf.quantization", refuse=True)
         if tool == "finetune_unsloth" and "learning_rate" not in args:
             args["learning_rate"] = learning_rate_for(str(args["base_model"]), str(args["method"]))
@@ -189,7 +189,8 @@ class Settler:
 def _gguf_stem(draft: Draft, args: dict[str, Any]) -> str:
     checkpoint = str(args["checkpoint_dir"])
     untuned = draft.feed is None and (find_base_model(checkpoint) is not None or is_hub_id(checkpoint))
-    return slug(checkpoint) + ("" if untuned else "-finetuned")
+    kind = "-lora" if str(args.get("quantization")).lower() == ADAPTER_TYPE else "" if untuned else "-finetuned"
+    return slug(checkpoint) + kind
 
 
 def _writes(tool: str, args: dict[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 __all__ = [
+    "ADAPTER_TYPE",
     "BASE_MODELS",
     "DATASETS",
     "LOAD_PRECISION",
@@ -70,6 +71,9 @@ QUANTIZATIONS = (
     "q2_k",
 )
 """GGUF file types that export_gguf writes, from largest to smallest."""
+
+ADAPTER_TYPE = "lora"
+"""What `export_gguf` takes beside the types of models: the adapter alone, for llama.cpp's `--lora`."""
 
 LOAD_PRECISION = {
     **dict.fromkeys(("f32", "f16", "bf16"), "16bit"),

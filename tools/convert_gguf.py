@@ -17,7 +17,7 @@ from typing import Any
 
 from .base import BadRequest, ToolFailed, require_extra
 
-__all__ = ["convert_to_gguf"]
+__all__ = ["convert_to_gguf", "converter_sources"]
 
 # What a converter raises over a config or tokenizer that it does not expect. An OSError keeps its meaning: the disk.
 _CONVERTER_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -62,16 +62,29 @@ def convert_to_gguf(model_dir: Path, target: Path, file_type: str) -> None:
         ) from error
 
 
-@functools.cache
-def _converters() -> ModuleType:
-    """The package `conversion` inside auto-round, with stand-ins for the two packages above its one outside import."""
+def converter_sources() -> Path:
+    """The folder of the converters' own source files.
+
+    Raises:
+        MissingExtra: auto-round is not installed.
+        ToolFailed: it is, without the converters.
+    """
+    require_extra("export", "auto_round")
     spec = importlib.util.find_spec("auto_round")
     assert spec is not None
     root = Path(str(spec.origin)).parent
-    folder = root / "export" / "export_to_gguf"
-    if not (folder / "conversion" / "__init__.py").is_file():
+    folder = root / "export" / "export_to_gguf" / "conversion"
+    if not (folder / "__init__.py").is_file():
         raise ToolFailed(f"`{root}` carries no llama.cpp converters; install auto-round==0.16.1")
-    _name_what_gguf_lacks(folder / "conversion")
+    return folder
+
+
+@functools.cache
+def _converters() -> ModuleType:
+    """The package `conversion` inside auto-round, with stand-ins for the two packages above its one outside import."""
+    sources = converter_sources()
+    folder, root = sources.parent, sources.parents[2]
+    _name_what_gguf_lacks(sources)
     parents: dict[str, Any] = {}
     for name, path in (("auto_round", root), ("auto_round.utils", root / "utils")):
         if name not in sys.modules:

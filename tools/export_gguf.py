@@ -22,11 +22,21 @@ if TYPE_CHECKING:
 __all__ = ["ExportGgufInput", "GgufFile", "export_gguf"]
 
 Quantization = Literal[
-    "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_0", "q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"
+    "f32",
+    "f16",
+    "bf16",
+    "q8_0",
+    "q6_k",
+    "q5_k_m",
+    "q5_k_s",
+    "q5_0",
+    "q4_k_m",
+    "q4_k_s",
+    "q4_0",
+    "q3_k_m",
+    "q2_k",
+    "lora",
 ]
-
-_CONVERTED = ("f32", "f16", "bf16")
-"""Types that the converter writes itself; the others are quantised from f16."""
 
 
 def _ends_in_gguf(value: str | None) -> str | None:
@@ -40,10 +50,13 @@ class ExportGgufInput(ToolInput):
         min_length=1, description="folder that finetune_unsloth wrote, a model folder, a catalogue name or a hub id"
     )
     quantization: Annotated[Quantization, BeforeValidator(lambda v: v.lower() if isinstance(v, str) else v)] = Field(
-        default="q4_k_m", description="llama.cpp file type, such as q4_k_m or q8_0"
+        default="q4_k_m", description="llama.cpp file type, such as q4_k_m or q8_0; lora writes the adapter alone"
     )
     output_file: Annotated[OutputPath | None, AfterValidator(_ends_in_gguf)] = Field(
         default=None, description="the .gguf to create; default models/<name of checkpoint_dir>-finetuned.gguf"
+    )
+    imatrix: bool = Field(
+        default=False, description="pack with an importance matrix, computed from the rows that the run was trained on"
     )
 
     def reads(self) -> list[Path]:
@@ -60,7 +73,7 @@ class GgufFile(Result):
     bytes: int
     bits_per_weight: float = Field(description="8 * tensor bytes / number of weights, over the whole file")
     tensor_types: dict[str, int] = Field(description="how many tensors have which ggml type")
-    modelfile: str = Field(description="the Modelfile for Ollama beside it")
+    modelfile: str | None = Field(description="the Modelfile for Ollama beside it; none beside an adapter")
     remark: str | None = Field(description="why the file is larger than its name suggests, where it is")
     seconds: float
     sha256: str
@@ -73,10 +86,13 @@ class GgufFile(Result):
 def export_gguf(request: ExportGgufInput) -> GgufFile:
     """Merge the adapter, convert to GGUF, quantise, read the file back and hold its tokens against the tokenizer's.
 
-    The file appears under its final name when all of that is done, after the Modelfile and the JSON beside it.
+    The file appears under its final name when all of that is done, after the Modelfile and the JSON beside it. With
+    the type `lora` it holds the adapter alone, for llama.cpp's `--lora`; Ollama takes no such file, so there is no
+    Modelfile.
 
     Raises:
-        BadRequest: `checkpoint_dir` holds no adapter and no model, or an output exists.
+        BadRequest: `checkpoint_dir` holds no adapter and no model, or an output exists; `lora` without an adapter;
+            `imatrix` where the rows of the training are not known or not there.
         MissingExtra: a package that converts or quantises is not installed.
         ToolFailed: no disk space, a converter stopped, or the file would read text otherwise than its tokenizer.
     """
@@ -84,48 +100,64 @@ def export_gguf(request: ExportGgufInput) -> GgufFile:
     from .model_source import find_model
 
     source = find_model(request.checkpoint_dir)
-    output = Path(request.output_file) if request.output_file else _default_output(source)
+    if request.quantization == "lora" and not source.adapter:
+        raise BadRequest(
+            f"`{request.checkpoint_dir}` holds no adapter, which is what `quantization` 'lora' writes; name a run that "
+            "was trained with LoRA, or another type such as q4_k_m"
+        )
+    dataset = _weighing_dataset(source, request) if request.imatrix else None
+    output = Path(request.output_file) if request.output_file else _default_output(source, request.quantization)
     _clear_leftovers(output, request)
     for path in _outputs(output):
         if path.exists():
             raise BadRequest(f"`{path}` exists already; choose another `output_file` or remove it")
     try:
         with _workspace(output) as workspace:
-            _check_disk(source, request.quantization, workspace)
-            return _export(source, request, output, workspace, started)
+            return _export(source, request, output, workspace, dataset, started)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ToolFailed(f"the disk of `{output.parent}` is full; nothing was written") from error
         raise ToolFailed(f"cannot write `{output}`: {error.strerror or error}") from error
 
 
-def _export(source: "ModelSource", request: ExportGgufInput, output: Path, workspace: Path, started: float) -> GgufFile:
-    from .convert_gguf import convert_to_gguf
-    from .gguf_header import read_header
-    from .gguf_mixture import remark_on
-    from .gguf_quants import quantize_file
-    from .model_source import assemble
+def _weighing_dataset(source: "ModelSource", request: ExportGgufInput) -> str | None:
+    """The rows for the importance matrix; None for a type that is the same without."""
+    from .write_weighted import UNWEIGHTED, check_dataset
 
-    model_dir = workspace / source.name
-    changed = assemble(source, model_dir, link=True)
-    if source.adapter:
-        note(f"merged the adapter into {changed} tensors of {source.base_model}")
+    if request.quantization in UNWEIGHTED:
+        note(f"an importance matrix changes nothing in a file of type {request.quantization}, so none is computed")
+        return None
+    return check_dataset(source, request.checkpoint_dir)
+
+
+def _export(
+    source: "ModelSource", request: ExportGgufInput, output: Path, workspace: Path, weighing: str | None, started: float
+) -> GgufFile:
+    from .gguf_header import read_header
+
+    beside = _outputs(output)
     with new_file(output) as partial:
-        remark = None
-        if request.quantization in _CONVERTED:
-            convert_to_gguf(model_dir, partial, request.quantization)
+        text = remark = matrix = None
+        model_dir = workspace / source.name
+        if request.quantization == "lora":
+            _write_adapter(source, partial)
         else:
-            convert_to_gguf(model_dir, workspace / "f16.gguf", "f16")
-            remark = remark_on(
-                quantize_file(workspace / "f16.gguf", partial, request.quantization), request.quantization
-            )
-            (workspace / "f16.gguf").unlink()
-        text = _checked(partial, model_dir, output.name, source.dataset)
+            if weighing is None:
+                from .write_gguf import write_gguf
+
+                remark = write_gguf(source, request.quantization, model_dir, partial)
+            else:
+                from .write_weighted import write_weighted_gguf
+
+                weighted = write_weighted_gguf(source, request.quantization, weighing, model_dir, partial)
+                remark = weighted.remark
+                matrix = {"dataset": weighing, "rows": weighted.rows, "tokens": weighted.tokens}
+            text = _checked(partial, model_dir, output.name, source.dataset)
         header = read_header(partial)
-        beside = _outputs(output)
         sha256 = file_sha256(partial)
-        with new_file(beside.modelfile) as modelfile_partial:
-            modelfile_partial.write_text(text, encoding="utf-8")
+        if text is not None:
+            with new_file(beside.modelfile) as modelfile_partial:
+                modelfile_partial.write_text(text, encoding="utf-8")
         write_json(
             beside.json,
             {
@@ -135,6 +167,7 @@ def _export(source: "ModelSource", request: ExportGgufInput, output: Path, works
                 "heldout": source.heldout(),
                 "quantization": request.quantization,
                 "checkpoint_dir": request.checkpoint_dir,
+                **({"imatrix": matrix} if matrix else {}),
                 "sha256": sha256,
             },
         )
@@ -144,20 +177,29 @@ def _export(source: "ModelSource", request: ExportGgufInput, output: Path, works
             bytes=partial.stat().st_size,
             bits_per_weight=header.bits_per_weight(),
             tensor_types=header.type_counts(),
-            modelfile=str(beside.modelfile),
+            modelfile=None if text is None else str(beside.modelfile),
             remark=remark,
             seconds=round(time.monotonic() - started, 2),
             sha256=sha256,
         )
 
 
+def _write_adapter(source: "ModelSource", target: Path) -> None:
+    from .lora_gguf import write_lora_gguf
+
+    assert source.adapter is not None
+    changed = write_lora_gguf(source.adapter, source.model, target)
+    note(f"wrote the adapter's matrices for {changed} tensors of {source.base_model}; llama.cpp adds them with --lora")
+
+
 def _checked(gguf: Path, model_dir: Path, name: str, dataset: str | None) -> str:
     """Load the file in llama.cpp, compute one token, compare tokenizers; returns the text of its Modelfile."""
     from .llama_cpp import LlamaContext, LlamaModel
     from .modelfile import modelfile
+    from .plain_tokenizer import plain_tokenizer
     from .tokenizer_check import check_tokenizer, load_tokenizer
 
-    tokenizer = load_tokenizer(model_dir)
+    tokenizer = plain_tokenizer(model_dir) or load_tokenizer(model_dir)
     with LlamaModel(gguf) as model:
         with LlamaContext(model, n_ctx=256) as context:
             import numpy as np
@@ -205,8 +247,9 @@ def _outputs(output: Path) -> _Outputs:
     return _Outputs(output.with_name(f"{output.stem}.Modelfile"), output.with_name(f"{output.stem}.json"), output)
 
 
-def _default_output(source: "ModelSource") -> Path:
-    return free_path(Path("models") / f"{source.name}{'-finetuned' if source.tuned else ''}.gguf")
+def _default_output(source: "ModelSource", quantization: str) -> Path:
+    kind = "-lora" if quantization == "lora" else "-finetuned" if source.tuned else ""
+    return free_path(Path("models") / f"{source.name}{kind}.gguf")
 
 
 def _clear_leftovers(output: Path, request: ExportGgufInput) -> None:
@@ -239,8 +282,8 @@ def _workspace_of(output: Path) -> Path:
 
 @contextmanager
 def _workspace(output: Path) -> Iterator[Path]:
-    """A folder on the output's disk for the merged model and the 16-bit file; removed at the end, and the output's
-    folder too where it is new and stays empty."""
+    """A folder on the output's disk for the model's settings, and for what a converter needs; removed at the end, and
+    the output's folder too where it is new and stays empty."""
     missing = [folder for folder in (output.parent, *output.parent.parents) if not folder.exists()]
     folder = _workspace_of(output)
     folder.mkdir(parents=True)
@@ -251,24 +294,3 @@ def _workspace(output: Path) -> Iterator[Path]:
         for parent in missing:
             if not any(parent.iterdir()):
                 parent.rmdir()
-
-
-def _check_disk(source: "ModelSource", quantization: str, workspace: Path) -> None:
-    """Refuse at once where the disk cannot hold what the export writes at the same time."""
-    from .safetensors_files import model_tensors
-
-    tensors = model_tensors(source.model).values()
-    stored = sum(tensor.bytes for tensor in tensors)
-    weights = sum(tensor.bytes // {"F32": 4}.get(tensor.dtype, 2) for tensor in tensors)
-    merged = stored if source.adapter else 0
-    # A quantised file is at most q8_0, 8.5 bits a weight, and stands beside the f16 file that it is made from.
-    written = {"f32": 4 * weights, "f16": 2 * weights, "bf16": 2 * weights}.get(
-        quantization, 2 * weights + weights * 17 // 16
-    )
-    needed = merged + written + 64 * 2**20  # vocabulary and metadata
-    free = shutil.disk_usage(workspace).free
-    if free < needed:
-        raise ToolFailed(
-            f"exporting `{source.name}` as {quantization} takes {needed / 1e9:.2f} GB in `{workspace.parent}`, and "
-            f"{free / 1e9:.2f} GB are free; make room or name an `output_file` on another disk"
-        )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from .base import BadRequest, emit
 from .float_formats import FLOAT_FORMATS, from_float32, to_float32
 from .gguf_header import GGML_TYPES, GgufHeader, GgufTensor, read_header
+from .gguf_keys import packed_text
 from .gguf_mixture import FILE_TYPES, TypedTensor, mixture
 from .llama_cpp import cpu_threads, quantize_rows
 
@@ -46,9 +47,17 @@ class WeightSource:
 
 
 def quantize_file(
-    source_file: Path, target: Path, file_type: str, *, importance: "Mapping[str, np.ndarray] | None" = None
+    source_file: Path,
+    target: Path,
+    file_type: str,
+    *,
+    importance: "Mapping[str, np.ndarray] | None" = None,
+    extra_keys: Mapping[str, bytes] | None = None,
 ) -> list[TypedTensor]:
     """Write `target` from a 16-bit or 32-bit GGUF file; see `quantize`.
+
+    Args:
+        extra_keys: metadata to add, as in `WeightSource.keys`.
 
     Raises:
         BadRequest: the source is no sound GGUF file, or of an architecture with rules of its own.
@@ -70,6 +79,7 @@ def quantize_file(
         )
         return raw
 
+    keys |= extra_keys or {}
     return quantize(WeightSource(header, keys, read), target, file_type, importance=importance)
 
 
@@ -100,7 +110,7 @@ def quantize(
         "general.file_type": FILE_TYPES[file_type].id,
     }
     keys = [raw for key, raw in source.keys.items() if key not in ours and key != "general.alignment"]
-    keys += [_text(key) + struct.pack("<II", _UINT32, value) for key, value in ours.items()]
+    keys += [packed_text(key) + struct.pack("<II", _UINT32, value) for key, value in ours.items()]
     _write(target, keys, typed, source, importance or {})
     return typed
 
@@ -204,11 +214,6 @@ def _write_header(stream: BinaryIO, keys: list[bytes], typed: list[TypedTensor])
     for item in typed:
         shape = item.tensor.shape
         record = struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, GGML_TYPES[item.type].id, offset)
-        stream.write(_text(item.tensor.name) + record)
+        stream.write(packed_text(item.tensor.name) + record)
         offset += item.bytes + -item.bytes % _ALIGNMENT
     stream.write(bytes(-stream.tell() % _ALIGNMENT))
-
-
-def _text(value: str) -> bytes:
-    raw = value.encode()
-    return struct.pack("<Q", len(raw)) + raw

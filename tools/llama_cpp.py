@@ -60,6 +60,8 @@ class LlamaModel(_Closing):
     def __init__(self, path: Path | str, *, vocab_only: bool = False) -> None:
         self.path = Path(path)
         self.header: GgufHeader = read_header(self.path)
+        if self.header.metadata.get("general.type") == "adapter":
+            raise BadRequest(f"`{self.path}` is an adapter, not a model; pass the GGUF of the model it belongs to")
         self.vocab_only = vocab_only
         self._contexts: weakref.WeakSet[LlamaContext] = weakref.WeakSet()
         self._lib = library()
@@ -388,6 +390,23 @@ class LlamaContext(_Closing):
 
 def quantize_rows(values_RC: "np.ndarray", type_name: str, imatrix_C: "np.ndarray | None" = None) -> "np.ndarray":
     """Pack float32 rows as ggml does; returns uint8 of shape (rows, bytes of one row).
+
+    def use_adapter(self, path: Path | str, scale: float = 1.0) -> None:
+        """Let a LoRA adapter in GGUF change what the model computes from now on, in place of an earlier one.
+
+        Raises:
+            BadRequest: the file is not a sound GGUF file, or holds no LoRA adapter.
+            ToolFailed: it belongs to another model, as llama.cpp says.
+        """
+        if read_header(Path(path)).metadata.get("adapter.type") != "lora":
+            raise BadRequest(f"`{path}` is not a LoRA adapter")
+        last_errors()
+        adapter = self._lib.llama_adapter_lora_init(self.model.handle, os.fsencode(path))  # freed with the model
+        if not adapter:
+            raise ToolFailed(f"llama.cpp cannot load the adapter `{path}`: {last_errors() or 'it gives no reason'}")
+        adapters, scales = (ctypes.c_void_p * 1)(adapter), (ctypes.c_float * 1)(scale)
+        if self._lib.llama_set_adapters_lora(self.handle, adapters, 1, scales):
+            raise ToolFailed(f"llama.cpp cannot use the adapter `{path}`: {last_errors() or 'it gives no reason'}")
 
     The C code runs without Python's lock, so threads that quantise different rows run side by side.
 

@@ -1,6 +1,7 @@
 """Merge a LoRA adapter into its 16-bit base: W + scale * B @ A in float32, rounded back to the base's type.
 
-No torch: the base's files are copied as they are and the changed tensors written in place, one at a time.
+No torch. `merge_adapter` copies the base's files and writes the changed tensors in place, one at a time;
+`lora_pairs` and `merge_pair` are for those who want the merged tensors and no files.
 """
 
 import json
@@ -8,13 +9,16 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .base import BadRequest, ToolFailed, emit, note
 from .float_formats import from_float32, to_float32
-from .safetensors_files import StoredTensor, float_dtype, index_tensors, model_tensors, read_float32
+from .safetensors_files import StoredTensor, float_dtype, index_tensors, model_tensors, read_float32, read_rows
 
-__all__ = ["merge_adapter"]
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["ADAPTER_FILE", "LoraPair", "adapter_alpha", "lora_pairs", "merge_adapter", "merge_pair", "note_changes"]
 
 ADAPTER_FILE = "adapter_model.safetensors"
 
@@ -41,7 +45,7 @@ _REFUSED = {
 
 
 @dataclass(frozen=True)
-class _Pair:
+class LoraPair:
     """The LoRA matrices of one base tensor: A (rank, in), B (out, rank); for an embedding in and out are swapped."""
 
     base: StoredTensor
@@ -59,7 +63,7 @@ def merge_adapter(adapter: Path, base: Path, target: Path) -> int:
         ToolFailed: the adapter changes nothing, or a merged weight is not finite.
     """
     tensors = model_tensors(base)
-    pairs = _pairs(adapter, tensors)
+    pairs = lora_pairs(adapter, tensors)
     target.mkdir(parents=True)
     for file in sorted({tensor.file for tensor in tensors.values()}):
         shutil.copyfile(file, target / file.name)
@@ -67,37 +71,54 @@ def merge_adapter(adapter: Path, base: Path, target: Path) -> int:
         shutil.copyfile(base / "model.safetensors.index.json", target / "model.safetensors.index.json")
     changed = 0
     for done, pair in enumerate(pairs, start=1):
-        changed += _merge_one(pair, target / pair.base.file.name)
+        merged, is_changed = merge_pair(pair)
+        with (target / pair.base.file.name).open("r+b") as stream:
+            stream.seek(pair.base.offset)
+            stream.write(merged.tobytes())
+        changed += is_changed
         emit("step", done=done, total=len(pairs), unit="merged tensors")
-    if changed == 0:
-        raise ToolFailed(
-            f"the adapter in `{adapter}` changes nothing: after rounding, all {len(pairs)} targeted tensors equal the "
-            "base's; train longer or with a higher learning rate"
-        )
-    if changed < len(pairs):
-        note(f"the adapter leaves {len(pairs) - changed} of its {len(pairs)} targeted tensors as they were")
+    note_changes(adapter, changed, len(pairs))
     return changed
 
 
-def _merge_one(pair: _Pair, file: Path) -> bool:
+def note_changes(adapter: Path, changed: int, pairs: int) -> None:
+    """Report targeted tensors that stayed as they were. Raises ToolFailed where all of them did."""
+    if changed == 0:
+        raise ToolFailed(
+            f"the adapter in `{adapter}` changes nothing: after rounding, all {pairs} targeted tensors equal the "
+            "base's; train longer or with a higher learning rate"
+        )
+    if changed < pairs:
+        note(f"the adapter leaves {pairs - changed} of its {pairs} targeted tensors as they were")
+
+
+def merge_pair(pair: LoraPair) -> "tuple[np.ndarray[Any, Any], bool]":
+    """The merged tensor's bytes in the base's type (uint8, flat), and whether they differ from the base's.
+
+    Raises:
+        ToolFailed: a merged weight is not finite.
+    """
     import numpy as np
 
     dtype = float_dtype(pair.base)
-    before = read_float32(pair.base)
+    before = read_rows(pair.base, 0, pair.base.shape[0])
     with np.errstate(over="ignore", invalid="ignore"):  # seen below, with the tensor's name
         delta = read_float32(pair.b) @ read_float32(pair.a)
         delta *= np.float32(pair.scale)
-        merged = from_float32(before + (delta.T if pair.transposed else delta), dtype)
+        weights = to_float32(before, dtype).reshape(pair.base.shape)
+        weights += delta.T if pair.transposed else delta
+        merged = from_float32(weights, dtype)
     if not np.isfinite(to_float32(merged, dtype)).all():
         raise ToolFailed(f"merging makes `{pair.base.name}` infinite or not a number: the adapter is damaged")
-    with file.open("r+b") as stream:
-        stream.seek(pair.base.offset)
-        stream.write(merged.tobytes())
-    return not np.array_equal(merged, from_float32(before, dtype))
+    return merged, not np.array_equal(merged, before)
 
 
-def _pairs(adapter: Path, tensors: dict[str, StoredTensor]) -> list[_Pair]:
-    """Match every matrix of the adapter with a base tensor; whatever is left over is an error."""
+def lora_pairs(adapter: Path, tensors: dict[str, StoredTensor]) -> list[LoraPair]:
+    """Match every matrix of the adapter with a tensor of its base (name -> tensor); in the order of the base's files.
+
+    Raises:
+        BadRequest: the adapter is damaged, of a kind that cannot be merged, or belongs to another base.
+    """
     config = _config(adapter)
     stored = index_tensors(adapter / ADAPTER_FILE)
     pairs = []
@@ -112,7 +133,7 @@ def _pairs(adapter: Path, tensors: dict[str, StoredTensor]) -> list[_Pair]:
             raise BadRequest(f"`{adapter / ADAPTER_FILE}` is damaged: it holds `{name}` without `{b_name}`")
         left -= {name, b_name}
         base = _base_tensor(module, tensors, adapter)
-        pair = _Pair(
+        pair = LoraPair(
             base, a, stored[b_name], _scale(config, module, a.shape[0]), embedding or bool(config.get("fan_in_fan_out"))
         )
         rows, columns = pair.b.shape[0], pair.a.shape[-1]
@@ -130,6 +151,18 @@ def _pairs(adapter: Path, tensors: dict[str, StoredTensor]) -> list[_Pair]:
     if not pairs:
         raise BadRequest(f"`{adapter / ADAPTER_FILE}` holds no LoRA matrices")
     return sorted(pairs, key=lambda pair: (pair.base.file, pair.base.offset))
+
+
+def adapter_alpha(adapter: Path) -> float:
+    """`lora_alpha` of the whole adapter; single modules may have another, which their pair's `scale` holds.
+
+    Raises:
+        BadRequest: it is no number, or zero.
+    """
+    alpha = _config(adapter).get("lora_alpha")
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool) or alpha == 0:
+        raise BadRequest(f"`lora_alpha` of the adapter is {alpha!r}; it must be a number other than zero")
+    return float(alpha)
 
 
 def _config(adapter: Path) -> dict[str, Any]:

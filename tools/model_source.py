@@ -1,6 +1,7 @@
 """What an export starts from: an adapter with its base, a whole model folder, or a base model by name.
 
-`find_model` says which and where the parts are; `assemble` makes one complete model folder of them.
+`find_model` says which and where the parts are; `assemble` makes one complete model folder of them,
+`assemble_settings` one without weights.
 """
 
 import os
@@ -18,7 +19,7 @@ from .merge import ADAPTER_FILE, merge_adapter
 from .run_folder import RUN_FILE
 from .safetensors_files import float_dtype, model_tensors
 
-__all__ = ["ModelSource", "assemble", "find_model"]
+__all__ = ["ModelSource", "assemble", "assemble_settings", "find_model"]
 
 # Files that belong to a model beside its weights. Code, pickles and other weights are never taken along.
 _CONFIG_FILES = ("config.json", "generation_config.json")
@@ -123,8 +124,6 @@ def _adapter(written: str, path: Path, name: str, metadata: dict[str, Any]) -> M
 def assemble(source: ModelSource, target: Path, *, link: bool) -> int:
     """Make the new folder `target` a complete model: 16-bit weights, config, tokenizer; no code, no pickles.
 
-    The tokenizer and chat template of a run stand above those of its base.
-
     Args:
         link: point to whole weights instead of copying them; an adapter is merged in any case.
 
@@ -144,15 +143,21 @@ def assemble(source: ModelSource, target: Path, *, link: bool) -> int:
         for pattern in _WEIGHT_FILES:
             for file in source.model.glob(pattern):
                 _take(file, target, link=link)
-    for name in (*_CONFIG_FILES, *TOKENIZER_FILES):
-        if (source.model / name).is_file():
-            _take(source.model / name, target, link=False)
-    if source.adapter:
-        for name in TOKENIZER_FILES:
-            if (source.adapter / name).is_file():
-                _take(source.adapter / name, target, link=False)
-    _clean_configs(target)
+    assemble_settings(source, target)
     return changed
+
+
+def assemble_settings(source: ModelSource, target: Path) -> None:
+    """Copy what a model is beside its weights into the folder `target`: config and tokenizer.
+
+    The tokenizer and chat template of a run stand above those of its base.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (*_CONFIG_FILES, *TOKENIZER_FILES):
+        folders = (source.adapter, source.model) if source.adapter and name in TOKENIZER_FILES else (source.model,)
+        if found := next((folder for folder in folders if (folder / name).is_file()), None):
+            _take(found / name, target, link=False)
+    _clean_configs(target)
 
 
 def _take(file: Path, folder: Path, *, link: bool) -> None:

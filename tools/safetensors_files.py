@@ -16,7 +16,7 @@ from .float_formats import FLOAT_FORMATS, to_float32
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["StoredTensor", "float_dtype", "index_tensors", "model_tensors", "read_float32"]
+__all__ = ["StoredTensor", "float_dtype", "index_tensors", "model_tensors", "read_float32", "read_rows"]
 
 _WIDTHS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
@@ -121,3 +121,15 @@ def read_float32(tensor: StoredTensor) -> "np.ndarray[Any, Any]":
     dtype = float_dtype(tensor)
     raw = np.fromfile(tensor.file, dtype=np.uint8, count=tensor.bytes, offset=tensor.offset)
     return to_float32(raw, dtype).reshape(tensor.shape)
+
+
+def read_rows(tensor: StoredTensor, start: int, stop: int) -> "np.ndarray[Any, Any]":
+    """The bytes (uint8, flat) of some rows of a matrix as they are stored; a vector is one row."""
+    import numpy as np
+
+    rows = tensor.shape[0] if len(tensor.shape) > 1 else 1
+    row_bytes = tensor.bytes // rows
+    raw: np.ndarray[Any, Any] = np.fromfile(
+        tensor.file, dtype=np.uint8, count=(stop - start) * row_bytes, offset=tensor.offset + start * row_bytes
+    )
+    return raw

@@ -15,6 +15,7 @@ from adapters import write_adapter
 from tunesmith.tools.artifacts import file_sha256, write_metadata
 from tunesmith.tools.base import BadRequest, ToolFailed, on_event
 from tunesmith.tools.catalogue import QUANTIZATIONS
+from tunesmith.tools.convert_gguf import convert_to_gguf
 from tunesmith.tools.export_gguf import ExportGgufInput, GgufFile, export_gguf
 from tunesmith.tools.gguf_header import read_header
 from tunesmith.tools.gguf_mixture import FILE_TYPES
@@ -140,8 +141,8 @@ def test_a_full_disk_is_noticed_before_the_work(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000_000))
-    with pytest.raises(ToolFailed, match=r"takes 0\.\d+ GB in .*0\.01 GB are free"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1_000_000))
+    with pytest.raises(ToolFailed, match=r"takes 0\.01 GB in .*0\.00 GB are free"):
         _export(run_folder)
     assert not (tmp_path / "out").exists()
 
@@ -221,6 +222,34 @@ def test_the_file_computes_what_transformers_computes(run_folder: Path, tiny_lla
         got = context.decode(tokens, range(6), [0] * 6, [True] * 6)
     np.testing.assert_allclose(got, expected, atol=0.05 * float(np.abs(expected).max()))
     assert (got.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def test_an_export_imports_neither_torch_nor_transformers(run_folder: Path) -> None:
+    code = (
+        "import sys; from tunesmith.tools.export_gguf import ExportGgufInput, export_gguf\n"
+        "export_gguf(ExportGgufInput(checkpoint_dir=sys.argv[1], output_file='out/model.gguf'))\n"
+        "print(sorted({'torch', 'transformers', 'auto_round'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, str(run_folder)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_what_the_one_pass_does_not_know_goes_through_the_converters(
+    run_folder: Path, tiny_llama: Path, tmp_path: Path, notes: list[str]
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_llama, base)
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "rope_scaling": {"rope_type": "linear", "factor": 2.0}}))
+    write_metadata(run_folder, {"base_model": str(base), "dataset": "data/train"})
+    result = _export(run_folder)
+    assert any("own converter takes this model, because config.json sets `rope_scaling`" in note for note in notes)
+    assert any("merged the adapter into 14 tensors" in note for note in notes)
+    header = read_header(tmp_path / result.gguf_file)
+    assert header.metadata["llama.rope.scaling.factor"] == 2.0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.Modelfile", "model.gguf", "model.json"]
 
 
 def test_a_second_export_takes_the_next_free_name(tiny_llama: Path, tmp_path: Path) -> None:
@@ -314,4 +343,5 @@ def test_the_light_import_of_the_converters_writes_what_auto_rounds_own_way_writ
         "converter(folder, gguf.LlamaFileType.MOSTLY_F16, Path(sys.argv[2])).write()\n"
     )
     subprocess.run([sys.executable, "-c", code, tiny_llama, target], check=True, capture_output=True)
-    assert file_sha256(target) == _export(tiny_llama, "f16").sha256
+    convert_to_gguf(tiny_llama, tmp_path / "light.gguf", "f16")
+    assert file_sha256(target) == file_sha256(tmp_path / "light.gguf")
