@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CalibrationRows", "calibration_rows", "importance_weights"]
 
-_TOKENS = 32_768
-"""How many tokens the inputs are averaged over; 64 of the pieces of 512 that llama.cpp's tool reads."""
+_TOKENS = 16_384
+"""How many tokens the inputs are averaged over."""
 
 _ROW_TOKENS = 512  # the beginning of each row that is read
 _SEED = 42
