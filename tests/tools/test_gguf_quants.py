@@ -1,19 +1,27 @@
 """Quantised files are llama-quantize's, byte for byte."""
 
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf_samples import QUANTISED, REFERENCE, SAMPLES, Sample, write_sample
+from gguf_samples import (
+    QUANTISED,
+    SAMPLES,
+    SMOLLM2,
+    Sample,
+    read_reference,
+    tensor_digests,
+    write_sample,
+    write_smollm2,
+)
 from tunesmith.tools.artifacts import file_sha256
 from tunesmith.tools.base import BadRequest, ToolFailed
 from tunesmith.tools.gguf_header import read_header
 from tunesmith.tools.gguf_mixture import mixture, remark_on
 from tunesmith.tools.gguf_quants import quantize_file
 
-_TABLE = json.loads(REFERENCE.read_text())
+_REFERENCE = read_reference()
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +49,22 @@ def test_a_truncated_source_is_refused_before_anything_is_written(samples: dict[
     assert not (tmp_path / "out.gguf").exists()
 
 
+@pytest.fixture(scope="module")
+def smollm2(base_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_smollm2(tmp_path_factory.mktemp("smollm2"))
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_the_file_that_the_reference_was_made_from(name: str, samples: dict[str, Path]) -> None:
-    assert file_sha256(samples[name]) == _TABLE[name]["f16"]
+    assert file_sha256(samples[name]) == _REFERENCE[name, "f16"]["sha256"]
+
+
+def _check_quantised(name: str, kind: str, source: Path, target: Path) -> None:
+    expected = _REFERENCE[name, kind]
+    quantize_file(source, target, kind)
+    if file_sha256(target) != expected["sha256"]:
+        assert tensor_digests(target) == expected["tensors"]
+        raise AssertionError("the tensors are the same, the headers differ")
 
 
 @pytest.mark.parametrize("kind", QUANTISED)
@@ -51,9 +72,20 @@ def test_a_sample_is_the_file_that_the_reference_was_made_from(name: str, sample
 def test_a_quantised_file_is_byte_for_byte_that_of_llama_quantize(
     name: str, kind: str, samples: dict[str, Path], tmp_path: Path
 ) -> None:
-    target = tmp_path / "out.gguf"
-    quantize_file(samples[name], target, kind)
-    assert file_sha256(target) == _TABLE[name][kind]
+    _check_quantised(name, kind, samples[name], tmp_path / "out.gguf")
+
+
+def test_smollm2_is_byte_for_byte_that_of_llama_quantize(smollm2: Path, tmp_path: Path) -> None:
+    assert file_sha256(smollm2) == _REFERENCE[SMOLLM2, "f16"]["sha256"]
+    _check_quantised(SMOLLM2, "q4_k_m", smollm2, tmp_path / "out.gguf")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [kind for kind in QUANTISED if kind != "q4_k_m"])
+def test_smollm2_in_every_other_type_is_byte_for_byte_that_of_llama_quantize(
+    kind: str, smollm2: Path, tmp_path: Path
+) -> None:
+    _check_quantised(SMOLLM2, kind, smollm2, tmp_path / "out.gguf")
 
 
 def test_the_size_is_known_before_anything_is_packed(samples: dict[str, Path], tmp_path: Path) -> None:
