@@ -8,10 +8,10 @@ from typing import Any, Literal
 from .chat_template import Chat, render_chats
 from .eval_answers import exact_match, same_final_answer, token_f1
 from .eval_items import Answer, Choice, Item, Preference, Text
-from .llama_answers import Generated, Prompt, greedy_answers
+from .llama_answers import Prompt, greedy_answers
 from .llama_scorer import LlamaScorer, Request, Score
 
-__all__ = ["Metric", "Scored", "fingerprint", "score_items"]
+__all__ = ["Metric", "Progress", "Scored", "chat_texts", "fingerprint", "score_items"]
 
 _LEAST_TOKENS, _MOST_TOKENS = 64, 512
 
@@ -130,7 +130,7 @@ def _score_preferences(scorer: LlamaScorer, items: list[Preference], progress: P
     for item in items:
         chats.append(Chat(item.prompt, item.tools, add_generation_prompt=True))
         chats += [Chat((*item.prompt, *answer), item.tools) for answer in (item.chosen, item.rejected)]
-    texts = _render(scorer, chats)
+    texts = chat_texts(scorer, chats)
     requests = [
         [_answer_request(scorer, texts[3 * i], texts[3 * i + side]) for side in (1, 2)] for i in range(len(items))
     ]
@@ -157,15 +157,26 @@ def _score_answers(scorer: LlamaScorer, items: list[Answer], progress: Progress)
     for item in items:
         chats.append(Chat(item.prompt, item.tools, add_generation_prompt=True))
         chats.append(Chat((*item.prompt, item.reference), item.tools))
-    texts = _render(scorer, chats)
+    texts = chat_texts(scorer, chats)
     requests = [_answer_request(scorer, texts[2 * i], texts[2 * i + 1]) for i in range(len(items))]
     budgets = [min(_MOST_TOKENS, max(_LEAST_TOKENS, 2 * len(request.continuation))) for request in requests]
     fits = [
         scorer.fits(request) and len(request.context) + budget <= scorer.max_tokens
         for request, budget in zip(requests, budgets, strict=True)
     ]
-    scores = _log_likelihoods(scorer, [[request] for request in requests], fits, lambda done: progress(done / 2))
-    answers = _answers(scorer, requests, budgets, [None if group is None else group[0] for group in scores], progress)
+    done = iter(
+        greedy_answers(
+            scorer,
+            [
+                Prompt(request.context, budget, reference=request.continuation)
+                for request, budget, fit in zip(requests, budgets, fits, strict=True)
+                if fit
+            ],
+            progress,
+        )
+    )
+    answers = [next(done) if fit else None for fit in fits]
+    scores = [None if answer is None or answer.score is None else [answer.score] for answer in answers]
     references = [_reference_text(scorer, item, request) for item, request in zip(items, requests, strict=True)]
 
     cut = sum(not answer.finished for answer in answers if answer is not None)
@@ -194,37 +205,8 @@ def _score_answers(scorer: LlamaScorer, items: list[Answer], progress: Progress)
     )
 
 
-def _answers(
-    scorer: LlamaScorer,
-    requests: Sequence[Request],
-    budgets: Sequence[int],
-    scores: Sequence[Score | None],
-    progress: Progress,
-) -> list[Generated | None]:
-    """The greedy answer to each prompt that was scored.
-
-    Where scoring the reference has shown that greedy decoding writes its first tokens, it goes on behind them.
-    """
-    answers: list[Generated | None] = [None] * len(requests)
-    prompts: dict[int, Prompt] = {}
-    for i, (request, budget, score) in enumerate(zip(requests, budgets, scores, strict=True)):
-        if score is None:
-            continue
-        begun = request.continuation[: score.matched]
-        if begun and scorer.model.is_eog(begun[-1]):
-            text = b"".join(scorer.model.token_bytes(token, special=False) for token in begun[:-1])
-            answers[i] = Generated(text.decode(errors="replace"), len(begun) - 1, True)
-            progress(1 / 2)
-        else:
-            prompts[i] = Prompt((*request.context, *begun), budget, begun=len(begun))
-    done = greedy_answers(scorer, list(prompts.values()), lambda count: progress(count / 2))
-    for i, answer in zip(prompts, done, strict=True):
-        answers[i] = answer
-    return answers
-
-
-def _render(scorer: LlamaScorer, chats: Sequence[Chat]) -> list[str]:
-    """The texts of chats; a chat without messages, before which an assistant speaks first, is empty."""
+def chat_texts(scorer: LlamaScorer, chats: Sequence[Chat]) -> list[str]:
+    """Chats as text in the file's own template. One without messages, where the assistant speaks first, is empty."""
     model = scorer.model
     bos, eos = (
         "" if token is None else model.token_bytes(token).decode(errors="replace") for token in (model.bos, model.eos)

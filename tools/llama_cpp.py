@@ -7,7 +7,7 @@ Arguments are checked before the C library sees them; what it refuses becomes an
 import ctypes
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +129,12 @@ class LlamaModel(_Closing):
     def add_eos(self) -> bool:
         return bool(self._lib.llama_vocab_get_add_eos(self._vocab))
 
+    @cached_property
+    def recurrent(self) -> bool:
+        """Whether the model keeps a state that can't be cut back, in all its layers or in some."""
+        lib = self._lib
+        return bool(lib.llama_model_is_recurrent(self.handle) or lib.llama_model_is_hybrid(self.handle))
+
     @property
     def chat_template(self) -> str | None:
         """The Jinja text in the file."""
@@ -241,6 +247,8 @@ class LlamaContext(_Closing):
         if self._lib.llama_model_has_encoder(model.handle) or not self._lib.llama_model_has_decoder(model.handle):
             raise BadRequest(f"`{model.path}` has an encoder; only models that go on with a text can be used")
         params = self._lib.llama_context_default_params()
+        # Fewer cells or tokens than sequences end the process: llama.cpp reserves logits for one token of each.
+        n_ctx, n_batch = max(n_ctx, n_seq_max), max(n_batch, n_seq_max)
         params.n_ctx, params.n_seq_max, params.kv_unified = n_ctx, n_seq_max, unified
         params.n_batch, params.n_ubatch = n_batch, min(n_batch, 512)
         params.n_threads = params.n_threads_batch = threads or cpu_threads()
@@ -286,13 +294,14 @@ class LlamaContext(_Closing):
         self,
         tokens: "Sequence[int] | np.ndarray",
         positions: "Sequence[int] | np.ndarray",
-        seq_ids: "Sequence[int] | np.ndarray",
+        seq_ids: "Sequence[int | Sequence[int]] | np.ndarray",
         wanted: "Sequence[bool] | np.ndarray",
     ) -> "np.ndarray":
         """Compute tokens and remember them; returns the logits of the wanted ones.
 
         Token i stands at `positions[i]` of sequence `seq_ids[i]`; the positions of one sequence must go on where it
-        ends. All four have one item a token.
+        ends. All four have one item a token. A token may belong to several sequences, which must hold the same cells
+        until then; of the tokens that follow none may join what has parted.
 
         Returns:
             logits_NV, float32: one row for each true item of `wanted`, in order; a copy that belongs to the caller.
@@ -303,47 +312,75 @@ class LlamaContext(_Closing):
         """
         import numpy as np
 
+        rows = int(np.count_nonzero(wanted))
+        logits_NV: np.ndarray[Any, Any] = np.empty((rows, self.model.n_vocab), dtype=np.float32)
+        done = 0
+        for piece_NV in self.decode_pieces(tokens, positions, seq_ids, wanted):
+            logits_NV[done : done + len(piece_NV)] = piece_NV
+            done += len(piece_NV)
+        return logits_NV
+
+    def decode_pieces(
+        self,
+        tokens: "Sequence[int] | np.ndarray",
+        positions: "Sequence[int] | np.ndarray",
+        seq_ids: "Sequence[int | Sequence[int]] | np.ndarray",
+        wanted: "Sequence[bool] | np.ndarray",
+        *,
+        most_rows: int | None = None,
+    ) -> "Iterator[np.ndarray]":
+        """As `decode`, without a copy: the wanted logits in pieces of `n_batch` tokens and `most_rows` rows at most.
+
+        A piece is llama.cpp's own memory: read it before the next one is computed, and do not write into it. Tokens
+        are computed only as far as pieces are taken.
+        """
+        import numpy as np
+
         context = self.handle
-        ids, places, sequences = (
-            np.ascontiguousarray(values, dtype=np.int32) for values in (tokens, positions, seq_ids)
-        )
+        ids, places = (np.ascontiguousarray(values, dtype=np.int32) for values in (tokens, positions))
         outputs = np.ascontiguousarray(wanted, dtype=np.bool_).astype(np.int8)
+        owners = [(owner,) if isinstance(owner, int | np.integer) else tuple(owner) for owner in seq_ids]
+        counts: np.ndarray[Any, Any] = np.array([len(owner) for owner in owners], dtype=np.int32)
+        sequences: np.ndarray[Any, Any] = np.array([s for owner in owners for s in owner], dtype=np.int32)
         count = len(ids)
-        if ids.ndim != 1 or not ids.shape == places.shape == sequences.shape == outputs.shape:
+        if ids.ndim != 1 or not ids.shape == places.shape == counts.shape == outputs.shape:
             raise ValueError(
-                f"{ids.shape} tokens, {places.shape} positions, {sequences.shape} sequences, {outputs.shape} flags"
+                f"{ids.shape} tokens, {places.shape} positions, {counts.shape} sequences, {outputs.shape} flags"
             )
         for name, values, limit in (
             ("token", ids, self.model.n_vocab),
             ("position", places, self.n_ctx_seq),
             ("sequence", sequences, self.n_seq_max),
+            ("token's number of sequences", counts - 1, self.n_seq_max),
         ):
             if count and (values.min() < 0 or values.max() >= limit):
                 raise ValueError(f"a {name} is outside 0 to {limit - 1}")
-        logits_NV: np.ndarray[Any, Any] = np.empty((int(outputs.sum()), self.model.n_vocab), dtype=np.float32)
-        done = 0
-        for start in range(0, count, self.n_batch):
-            part = slice(start, min(start + self.n_batch, count))
-            self._decode_batch(context, ids[part], places[part], sequences[part], outputs[part])
-            rows = int(outputs[part].sum())
+        firsts = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint64)
+        rows_before = np.concatenate([[0], np.cumsum(outputs)])
+        start = 0
+        while start < count:
+            stop = min(start + self.n_batch, count)
+            if most_rows is not None:
+                last = int(np.searchsorted(rows_before, rows_before[start] + most_rows, side="right")) - 1
+                stop = min(stop, max(start + 1, last))
+            pointers = np.uint64(sequences.ctypes.data) + firsts[start:stop] * np.uint64(4)
+            self._decode_batch(
+                context, ids[start:stop], places[start:stop], counts[start:stop], pointers, outputs[start:stop]
+            )
+            rows = int(rows_before[stop] - rows_before[start])
             if rows:
                 pointer = self._lib.llama_get_logits(context)
                 if not pointer:
                     raise ToolFailed(f"llama.cpp returned no logits: {last_errors()}")
-                logits_NV[done : done + rows] = np.ctypeslib.as_array(pointer, (rows, self.model.n_vocab))
-                done += rows
-        return logits_NV
+                yield np.ctypeslib.as_array(pointer, (rows, self.model.n_vocab))
+            start = stop
 
-    def _decode_batch(self, context: int, ids: Any, places: Any, sequences: Any, outputs: Any) -> None:
-        import numpy as np
-
-        one_each: Any = np.ones(len(ids), dtype=np.int32)
-        pointers = sequences.ctypes.data + np.arange(len(ids), dtype=np.uint64) * np.uint64(4)
+    def _decode_batch(self, context: int, ids: Any, places: Any, counts: Any, pointers: Any, outputs: Any) -> None:
         batch = Batch(
             n_tokens=len(ids),
             token=ids.ctypes.data,
             pos=places.ctypes.data,
-            n_seq_id=one_each.ctypes.data,
+            n_seq_id=counts.ctypes.data,
             seq_id=pointers.ctypes.data,
             logits=outputs.ctypes.data,
         )
@@ -355,6 +392,23 @@ class LlamaContext(_Closing):
             raise ToolFailed(f"the context of {self.n_ctx} tokens is full")
         if status != 0:
             raise ToolFailed(f"llama.cpp refused {len(ids)} tokens (status {status}): {last_errors()}")
+
+    def use_adapter(self, path: Path | str, scale: float = 1.0) -> None:
+        """Let a LoRA adapter in GGUF change what the model computes from now on, in place of an earlier one.
+
+        Raises:
+            BadRequest: the file is not a sound GGUF file, or holds no LoRA adapter.
+            ToolFailed: it belongs to another model, as llama.cpp says.
+        """
+        if read_header(Path(path)).metadata.get("adapter.type") != "lora":
+            raise BadRequest(f"`{path}` is not a LoRA adapter")
+        last_errors()
+        adapter = self._lib.llama_adapter_lora_init(self.model.handle, os.fsencode(path))  # freed with the model
+        if not adapter:
+            raise ToolFailed(f"llama.cpp cannot load the adapter `{path}`: {last_errors() or 'it gives no reason'}")
+        adapters, scales = (ctypes.c_void_p * 1)(adapter), (ctypes.c_float * 1)(scale)
+        if self._lib.llama_set_adapters_lora(self.handle, adapters, 1, scales):
+            raise ToolFailed(f"llama.cpp cannot use the adapter `{path}`: {last_errors() or 'it gives no reason'}")
 
     def seq_cp(self, source: int, target: int, start: int = -1, end: int = -1) -> None:
         """Let sequence `target` share what `source` holds at positions from `start` to before `end` (-1: open)."""
@@ -390,23 +444,6 @@ class LlamaContext(_Closing):
 
 def quantize_rows(values_RC: "np.ndarray", type_name: str, imatrix_C: "np.ndarray | None" = None) -> "np.ndarray":
     """Pack float32 rows as ggml does; returns uint8 of shape (rows, bytes of one row).
-
-    def use_adapter(self, path: Path | str, scale: float = 1.0) -> None:
-        """Let a LoRA adapter in GGUF change what the model computes from now on, in place of an earlier one.
-
-        Raises:
-            BadRequest: the file is not a sound GGUF file, or holds no LoRA adapter.
-            ToolFailed: it belongs to another model, as llama.cpp says.
-        """
-        if read_header(Path(path)).metadata.get("adapter.type") != "lora":
-            raise BadRequest(f"`{path}` is not a LoRA adapter")
-        last_errors()
-        adapter = self._lib.llama_adapter_lora_init(self.model.handle, os.fsencode(path))  # freed with the model
-        if not adapter:
-            raise ToolFailed(f"llama.cpp cannot load the adapter `{path}`: {last_errors() or 'it gives no reason'}")
-        adapters, scales = (ctypes.c_void_p * 1)(adapter), (ctypes.c_float * 1)(scale)
-        if self._lib.llama_set_adapters_lora(self.handle, adapters, 1, scales):
-            raise ToolFailed(f"llama.cpp cannot use the adapter `{path}`: {last_errors() or 'it gives no reason'}")
 
     The C code runs without Python's lock, so threads that quantise different rows run side by side.
 

@@ -1,33 +1,35 @@
 """Score texts with a GGUF file: the log-likelihood of continuations after their contexts.
 
-What requests share is computed once: the start that all of one call have in common (few-shot examples, a system
-prompt), and the context that the choices of one item have in common. Several requests are computed together, each
-as a sequence of its own, and only the logits that a score needs are read.
+What requests begin with in common is computed once, be it few-shot examples, an item's context or the first words of
+two choices. Several requests are computed together, each as a sequence of its own, and only the logits that a score
+needs are computed and read.
 
 The same requests give the same numbers. Other requests beside them move a log-probability by rounding, because
 llama.cpp takes other kernels for other numbers of rows: by thousandths of a nat per token in 16-bit files, by some
 hundredths in quantised ones, whose 8-bit activations magnify it.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from .base import ToolFailed
-from .llama_cpp import LlamaContext, LlamaModel
+from .llama_cpp import LlamaContext, LlamaModel, cpu_threads
+from .llama_packs import Batch, lay_out, plan
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["TOKENS_TOGETHER", "LlamaScorer", "Request", "Score", "common_start", "extend"]
+__all__ = ["TOKENS_TOGETHER", "LlamaScorer", "Request", "Score", "log_probabilities", "score_of"]
 
 TOKENS_TOGETHER = 512
 """Tokens computed in one go. More does not make a CPU faster, and each token then looks past more foreign ones."""
 
 _SEQUENCES = 64
-_WORTH_SHARING = 8  # tokens; a shorter common start is computed with each request
 _LOGITS_BYTES = 128 * 1024**2
 
 
@@ -62,6 +64,7 @@ class LlamaScorer:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = LlamaModel(path)
+        self._last: tuple[str, tuple[int, ...]] = ("", ())  # the choices of one item have the same context
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +108,9 @@ class LlamaScorer:
         if not stripped:
             whole = self.encode(continuation)
             return Request((self.start,), whole[1:] if whole[:1] == (self.start,) else whole)
-        before = self.encode(stripped)
+        if self._last[0] != stripped:
+            self._last = stripped, self.encode(stripped)
+        before = self._last[1]
         return Request(before, self.encode(stripped + continuation)[len(before) :])
 
     def fits(self, request: Request) -> bool:
@@ -113,11 +118,15 @@ class LlamaScorer:
         return len(request.context) + len(request.continuation) - 1 <= self.max_tokens
 
     def log_likelihoods(
-        self, requests: Sequence[Request], on_done: Callable[[int], None] = lambda count: None
+        self,
+        requests: Sequence[Request],
+        on_done: Callable[[int], None] = lambda count: None,
+        *,
+        together: int = TOKENS_TOGETHER,
     ) -> list[Score]:
-        """One score for each request, in order. `on_done` is told how many more are done.
+        """One score for each request, in order. `on_done` is told how many more are done, in an order of its own.
 
-        Requests that follow each other with the same context share its computation.
+        About `together` tokens are computed in one go.
 
         Raises:
             ValueError: a context is empty, or a request does not fit the model.
@@ -128,142 +137,111 @@ class LlamaScorer:
                 raise ValueError(f"a request needs 1 to {self.max_tokens} tokens of context and continuation")
         if not requests:
             return []
-        # A context's last token gives the first score, so it is never part of what all requests share.
-        shared = common_start([request.context[:-1] for request in requests])
-        packs = _pack(requests, shared)
-        cells = shared + max(sum(_cells(requests, group, shared) for group in pack) for pack in packs)
-        sequences = 1 + max(sum(map(len, pack)) for pack in packs)
-        scores: list[Score] = []
-        with LlamaContext(self.model, n_ctx=cells, n_seq_max=sequences, n_batch=TOKENS_TOGETHER) as context:
-            if shared:
-                extend(context, [(0, 0, requests[0].context[:shared])], logits=False)
-            for pack in packs:
-                done = self._score_pack(context, requests, pack, shared)
-                scores += done
-                on_done(len(done))
-        return scores
+        sharing = not self.model.recurrent
+        # The last token of a continuation is only predicted.
+        texts = [request.context + request.continuation[:-1] for request in requests]
+        packs = plan(
+            texts,
+            [len(request.context) - 1 for request in requests],
+            tokens=together,
+            sequences=_SEQUENCES,
+            sharing=sharing,
+        )
+        scores: dict[int, Score] = {}
+        with (
+            ThreadPoolExecutor(cpu_threads()) as pool,
+            LlamaContext(
+                self.model,
+                n_ctx=max(pack.cells for pack in packs),
+                n_seq_max=1 + max(len(pack.members) for pack in packs),
+                n_batch=TOKENS_TOGETHER,
+            ) as context,
+        ):
+            # Sequence 0 holds what the next pack shares with this one, member i of a pack is sequence 1 + i.
+            for pack, following in zip(packs, [*packs[1:], None], strict=True):
+                batch = lay_out([texts[i] for i in pack.members], pack.shared, 1, sharing=sharing)
+                for i, start in enumerate(batch.starts):
+                    if start:
+                        context.seq_cp(0, 1 + i, 0, start)
+                # row: the place of a token whose logits are wanted; for each, what comes next in which requests.
+                wanted: dict[int, list[tuple[int, int]]] = {}
+                for place, start, i in zip(batch.places, batch.starts, pack.members, strict=True):
+                    first = len(requests[i].context) - 1 - start
+                    for offset, token in enumerate(requests[i].continuation):
+                        wanted.setdefault(place[first + offset], []).append((i, token))
+                found = self._next_tokens(context, batch, wanted, pool)
+                for i in pack.members:
+                    scores[i] = score_of(found.get(i, []))
+                context.seq_rm(0)
+                if following is not None and following.shared:
+                    context.seq_cp(len(pack.members), 0, 0, following.shared)
+                for i in range(len(pack.members)):
+                    context.seq_rm(1 + i)
+                on_done(len(pack.members))
+        return [scores[i] for i in range(len(requests))]
 
-    def _score_pack(
-        self, context: LlamaContext, requests: Sequence[Request], pack: list[range], shared: int
-    ) -> list[Score]:
-        """Contexts first, one sequence for each; then the continuations, each in a sequence that branches off.
-
-        The request at `pack[0].start + i` uses sequence 1 + i.
-        """
-        first = pack[0].start
-        parts = []
-        for group in pack:
-            if shared:
-                context.seq_cp(0, 1 + group.start - first)
-            parts.append((1 + group.start - first, shared, requests[group.start].context[shared:]))
-        ends_GV = extend(context, parts)
-        count = pack[-1].stop - first
-        members = [requests[first + i] for i in range(count)]
-        for group in pack:
-            for index in group[1:]:
-                context.seq_cp(1 + group.start - first, 1 + index - first)
-        # (request, row, target) of every score: first those that follow a context, then the others.
-        heads = [
-            (i, row, members[i].continuation[0])
-            for row, group in enumerate(pack)
-            for i in range(group.start - first, group.stop - first)
-            if members[i].continuation
-        ]
-        values = _log_probabilities(ends_GV, [row for _, row, _ in heads], [target for _, _, target in heads])
-        owners = [i for i, _, _ in heads]
-        tails = [(i, offset) for i, member in enumerate(members) for offset in range(len(member.continuation) - 1)]
-        rows = max(1, _LOGITS_BYTES // (4 * self.model.n_vocab))
-        for start in range(0, len(tails), rows):
-            piece = tails[start : start + rows]
-            logits_NV = context.decode(
-                [members[i].continuation[offset] for i, offset in piece],
-                [len(members[i].context) + offset for i, offset in piece],
-                [1 + i for i, _ in piece],
-                [True] * len(piece),
-            )
-            targets = [members[i].continuation[offset + 1] for i, offset in piece]
-            values += _log_probabilities(logits_NV, range(len(piece)), targets)
-            owners += [i for i, _ in piece]
-        for sequence in range(1, 1 + count):
-            context.seq_rm(sequence)
-        sums, matched, lost = [0.0] * count, [0] * count, [False] * count
-        for i, (value, is_best) in zip(owners, values, strict=True):
-            sums[i] += value
-            lost[i] |= not is_best
-            matched[i] += not lost[i]
-        return [Score(sums[i], len(members[i].continuation), matched[i]) for i in range(count)]
-
-
-def extend(
-    context: LlamaContext, parts: Sequence[tuple[int, int, Sequence[int]]], *, logits: bool = True
-) -> "np.ndarray":
-    """Compute (sequence, position, tokens) parts together.
-
-    Returns:
-        logits_PV of the last token of each part, or no rows without `logits`.
-    """
-    tokens: list[int] = []
-    positions: list[int] = []
-    sequences: list[int] = []
-    wanted: list[bool] = []
-    for sequence, position, part in parts:
-        tokens += part
-        positions += range(position, position + len(part))
-        sequences += [sequence] * len(part)
-        wanted += [False] * (len(part) - 1) + [logits]
-    return context.decode(tokens, positions, sequences, wanted)
+    def _next_tokens(
+        self, context: LlamaContext, batch: Batch, wanted: dict[int, list[tuple[int, int]]], pool: Executor
+    ) -> dict[int, list[tuple[float, bool]]]:
+        """By request, in the order of its tokens: each one's log-probability, and whether none is more probable."""
+        rows = sorted(wanted)
+        flags = [False] * len(batch.tokens)
+        for row in rows:
+            flags[row] = True
+        found: dict[int, list[tuple[float, bool]]] = {}
+        done = 0
+        for logits_NV in context.decode_pieces(
+            batch.tokens,
+            batch.positions,
+            batch.sequences,
+            flags,
+            most_rows=max(1, _LOGITS_BYTES // (4 * self.model.n_vocab)),
+        ):
+            asked = [
+                (n, owner, token)
+                for n, row in enumerate(rows[done : done + len(logits_NV)])
+                for owner, token in wanted[row]
+            ]
+            done += len(logits_NV)
+            values = log_probabilities(logits_NV, [n for n, _, _ in asked], [token for _, _, token in asked], pool)
+            for (_, owner, _), value in zip(asked, values, strict=True):
+                found.setdefault(owner, []).append(value)
+        return found
 
 
-def common_start(texts: Sequence[tuple[int, ...]]) -> int:
-    """How many tokens all texts begin with, or 0 where sharing them saves nothing.
-
-    >>> common_start([tuple(range(20)), tuple(range(12))]), common_start([(1, 2), (1, 3)])
-    (12, 0)
-    """
-    low, high = min(texts), max(texts)
-    length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    return length if len(texts) > 1 and length >= _WORTH_SHARING else 0
+def score_of(values: Sequence[tuple[float, bool]]) -> Score:
+    """The score of a continuation from each token's log-probability and whether it is the most probable one."""
+    matched = next((n for n, (_, is_best) in enumerate(values) if not is_best), len(values))
+    return Score(math.fsum(value for value, _ in values), len(values), matched)
 
 
-def _pack(requests: Sequence[Request], shared: int) -> list[list[range]]:
-    """Requests as groups of one context, groups as packs that are computed together."""
-    groups: list[range] = []
-    for index, request in enumerate(requests):
-        last = groups[-1] if groups else None
-        if last and len(last) < _SEQUENCES and requests[last.start].context == request.context:
-            groups[-1] = range(last.start, index + 1)
-        else:
-            groups.append(range(index, index + 1))
-    packs: list[list[range]] = []
-    tokens = sequences = 0
-    for group in groups:
-        size = _cells(requests, group, shared)
-        if not packs or tokens + size > TOKENS_TOGETHER or sequences + len(group) > _SEQUENCES:
-            packs.append([])
-            tokens = sequences = 0
-        packs[-1].append(group)
-        tokens += size
-        sequences += len(group)
-    return packs
-
-
-def _cells(requests: Sequence[Request], group: range, shared: int) -> int:
-    """Tokens to compute for requests with one context, beyond what all share. The last ones are only predicted."""
-    rest = sum(max(0, len(requests[index].continuation) - 1) for index in group)
-    return len(requests[group.start].context) - shared + rest
-
-
-def _log_probabilities(
-    logits_NV: "np.ndarray", rows: Sequence[int], targets: Sequence[int]
+def log_probabilities(
+    logits_NV: "np.ndarray", rows: Sequence[int], targets: Sequence[int], pool: Executor
 ) -> list[tuple[float, bool]]:
-    """For each row and token: the natural logarithm of its probability, and whether no token is more probable."""
+    """For each row and token: the natural logarithm of its probability, and whether no token is more probable.
+
+    Raises:
+        ToolFailed: a logit is not a finite number.
+    """
     import numpy as np
 
-    highest_N = logits_NV.max(axis=1)
-    shifted_NV = logits_NV - highest_N[:, None]
-    picked = shifted_NV[rows, targets]
-    log_sums_N = np.log(np.exp(shifted_NV, out=shifted_NV).sum(axis=1))
-    values = picked - log_sums_N[rows]
+    count = len(logits_NV)
+    highest_N, log_sums_N = np.empty(count), np.empty(count)
+
+    def fill(part: range) -> None:
+        # Row by row: one row and its exponentials stay in the processor's cache.
+        scratch_V = np.empty(logits_NV.shape[1], dtype=np.float32)
+        with np.errstate(invalid="ignore"):
+            for n in part:
+                highest_N[n] = logits_NV[n].max()
+                np.subtract(logits_NV[n], np.float32(highest_N[n]), out=scratch_V)
+                log_sums_N[n] = np.log(np.exp(scratch_V, out=scratch_V).sum())
+
+    step = -(-count // cpu_threads())
+    list(pool.map(fill, [range(start, min(start + step, count)) for start in range(0, count, step)]))
+    picked = logits_NV[rows, targets].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        values = picked - highest_N[rows] - log_sums_N[rows]
     if not np.isfinite(values).all():
         raise ToolFailed("the model computes logits that are not finite numbers; export it again")
-    return [(float(value), bool(shift == 0)) for value, shift in zip(values, picked, strict=True)]
+    return list(zip(values.tolist(), (picked == highest_N[rows]).tolist(), strict=True))

@@ -10,10 +10,9 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from .base import BadRequest, ToolFailed, note, require_extra
+from .lm_eval_data import LocalDatasets
 
 __all__ = ["LoadedTasks", "load_tasks"]
-
-_OFFLINE = "without a network, `heldout`, a .jsonl file of items and a folder of YAML tasks with local data work"
 
 
 @dataclass
@@ -28,42 +27,64 @@ class LoadedTasks:
         return sum(size if limit is None else min(size, limit) for size in self.sizes.values())
 
 
-def load_tasks(eval_set: str, folder: Path | None) -> LoadedTasks:
+def load_tasks(eval_set: str, folder: Path | None, data_dir: Path | None = None) -> LoadedTasks:
     """Load one task (or group, or tag) by name, or every task of a folder, with its data.
 
+    Args:
+        data_dir: local copies of the tasks' datasets; the hub is not asked then.
+
     Raises:
-        BadRequest: no such task, a folder without tasks, or a task that runs code which the model writes.
+        BadRequest: no such task, a folder without tasks, a task that runs code which the model writes, or data that
+            is not in `data_dir`.
         MissingExtra: lm-eval is not installed.
         ToolFailed: a task's data can't be reached, or a task does not load.
     """
     require_extra("eval", "lm_eval")
-    reachable = _hub_is_reachable()
+    reachable = data_dir is None and _hub_is_reachable()
     if not reachable:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before `datasets` is imported; else it asks again and again
     if folder is None:
         manager, names = _by_name(eval_set)
     else:
         manager, names = _of_folder(folder)
+    data = LocalDatasets(data_dir)
     try:
-        loaded = manager.load(names)
-        sizes = {name: len(task.eval_docs) for name, task in loaded["tasks"].items()}
-    except ConnectionError as error:
-        raise ToolFailed(f"the data of `{eval_set}` can't be reached ({error}); {_OFFLINE}") from error
+        with data.in_use():
+            loaded = manager.load(names)
+            sizes = {name: len(task.eval_docs) for name, task in loaded["tasks"].items()}
+    except BadRequest as error:
+        raise BadRequest(f"`{eval_set}`: {error}") from error
     except Exception as error:  # a task runs functions and templates of its own
-        if not reachable and folder is None:
-            raise ToolFailed(
-                f"the data of `{eval_set}` can't be loaded without the hub ({error}); {_OFFLINE}"
-            ) from error
+        if data.missing:
+            raise _incomplete(eval_set, data) from error
+        if data.asked and data_dir is None and (isinstance(error, ConnectionError) or not reachable):
+            raise ToolFailed(_out_of_reach(eval_set, data, error)) from error
         raise ToolFailed(f"the tasks of `{eval_set}` can't be loaded: {type(error).__name__}: {error}") from error
+    tasks = loaded["tasks"].values()
     unsafe = [name for name, task in loaded["tasks"].items() if getattr(task, "UNSAFE_CODE", False)]
     if unsafe:
         raise BadRequest(
             f"`{unsafe[0]}` runs code that the model writes, which is never done here; choose another task"
         )
-    for task in loaded["tasks"].values():
+    for task in tasks:
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
+    if data.missing and any(task.get_config("num_fewshot") and not task.sampler.df for task in tasks):
+        raise _incomplete(eval_set, data)
     return LoadedTasks(loaded, sizes)
+
+
+def _incomplete(eval_set: str, data: LocalDatasets) -> BadRequest:
+    return BadRequest(f"`{eval_set}` needs {', '.join(data.missing)}; put the rows there")
+
+
+def _out_of_reach(eval_set: str, data: LocalDatasets, error: Exception) -> str:
+    path, name = data.asked[-1]
+    return (
+        f"the data of `{eval_set}`, `{path}`, can't be loaded without the hub ({error}); without a network pass "
+        f"`data_dir=DIR` with a copy in `{data.places(path, name)[0]}`, one file for each split, such as test.jsonl "
+        "(or .parquet, .csv); `heldout`, a .jsonl file of items and a folder of YAML tasks with local data work too"
+    )
 
 
 def _by_name(name: str) -> tuple[Any, list[str]]:

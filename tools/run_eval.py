@@ -35,10 +35,18 @@ class RunEvalInput(ToolInput):
         description="heldout, an lm-eval task name, a folder of lm-eval YAML tasks, or a .jsonl file of items",
     )
     limit: int | None = Field(default=None, ge=1, description="score only the first items, for a quick look")
+    data_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        description="folder with local copies of the datasets of lm-eval tasks, each as its repository on the hub",
+    )
+    chat_template: bool = Field(
+        default=False, description="put the prompts of lm-eval tasks in the file's own chat template"
+    )
 
     def reads(self) -> list[Path]:
-        path = _path_of(self.eval_set)
-        return [Path(self.gguf_file), *([path] if path else [])]
+        paths = (_path_of(self.eval_set), self.data_dir and Path(self.data_dir).expanduser())
+        return [Path(self.gguf_file), *(path for path in paths if path)]
 
     def writes(self) -> list[Path]:
         return []  # the report takes the first free name beside the GGUF file
@@ -94,6 +102,7 @@ def run_eval(request: RunEvalInput) -> EvalReport:
         "n": len(tuned.ids),
         "items_in_set": items.total,
         "limit": request.limit,
+        "chat_template": request.chat_template,
         "remarks": remarks,
         "base_model": origin.base_model if origin else None,
         "base_remark": base_remark,
@@ -151,6 +160,13 @@ def _path_of(eval_set: str) -> Path | None:
 def _eval_set(request: RunEvalInput, origin: "Origin | None") -> _EvalSet:
     """The items of the request, read and checked before any model is loaded."""
     path = _path_of(request.eval_set)
+    own = request.eval_set == HELDOUT or (path is not None and path.suffix == ".jsonl")
+    for name in ("data_dir", "chat_template"):
+        if own and getattr(request, name):
+            raise BadRequest(
+                f"`{name}` is for lm-eval tasks, not for `{request.eval_set}`: its rows are at hand, and questions are "
+                "always put in the file's chat template; leave it out"
+            )
     if request.eval_set == HELDOUT:
         return _own_items(_heldout(Path(request.gguf_file), origin), request.limit)
     if path is not None and path.suffix == ".jsonl":
@@ -165,13 +181,18 @@ def _eval_set(request: RunEvalInput, origin: "Origin | None") -> _EvalSet:
         )
     from .lm_eval_tasks import load_tasks
 
-    tasks = load_tasks(request.eval_set, path)
+    data_dir = None if request.data_dir is None else Path(request.data_dir).expanduser()
+    if data_dir is not None and not data_dir.is_dir():
+        raise BadRequest(
+            f"`data_dir` is `{data_dir}`, which is no folder; pass the one that holds the datasets' copies"
+        )
+    tasks = load_tasks(request.eval_set, path, data_dir)
     limit = request.limit
 
     def score(scorer: "LlamaScorer", progress: "Progress") -> "Scored":
         from .lm_eval_bridge import score_tasks
 
-        return score_tasks(scorer, tasks, limit, progress)
+        return score_tasks(scorer, tasks, limit, progress, chat_template=request.chat_template)
 
     return _EvalSet(tasks.count(limit), tasks.count(None), score, (*_EvalSet.packages, "lm-eval"))
 

@@ -1,14 +1,12 @@
 """Scores do not depend on what is shared or computed beside them; answers are those of plain greedy decoding."""
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tunesmith.tools.base import ToolFailed
 from tunesmith.tools.bundled_model import bundled_gguf
-from tunesmith.tools.eval_canary import check_plumbing
 from tunesmith.tools.llama_answers import Prompt, greedy_answers
 from tunesmith.tools.llama_cpp import LlamaContext
 from tunesmith.tools.llama_scorer import LlamaScorer, Request
@@ -90,6 +88,11 @@ def test_more_texts_than_fit_together_and_a_long_common_start_score_the_same(tin
         )
 
 
+def test_more_texts_than_tokens_are_scored_too(tiny: LlamaScorer) -> None:
+    request = Request((5,), (7,))
+    assert len({score.log_probability for score in tiny.log_likelihoods([request] * 70)}) == 1
+
+
 def test_context_and_continuation_meet_where_running_text_is_cut(real: LlamaScorer) -> None:
     running = real.encode(QUERY + " dog")
     assert real.encode_request(QUERY, " dog") == real.encode_request(QUERY + " ", "dog")
@@ -147,35 +150,48 @@ def test_an_answer_ends_with_its_turn_at_a_stop_text_or_at_its_length(real: Llam
     assert (stopped.text, stopped.finished) == (whole.text[: whole.text.index(" of")], True)
     assert (short.tokens, short.finished) == (3, False)
     assert whole.text.startswith(short.text)
-    begun = real.encode(short.text)
-    assert greedy_answers(real, [Prompt((*chat, *begun), 40, begun=len(begun))]) == [whole]
 
 
-def test_the_canary_lets_a_sound_model_pass(real: LlamaScorer, gemma: LlamaScorer) -> None:
-    check_plumbing(real)
-    check_plumbing(gemma)
+def test_a_reference_is_scored_on_the_way_and_changes_no_answer(real: LlamaScorer) -> None:
+    chat = real.encode("<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n")
+    (plain,) = greedy_answers(real, [Prompt(chat, 40)])
+    written = real.encode(plain.text)
+    eos = real.model.eos
+    assert eos is not None
+    references = [
+        (*written, eos),
+        written,
+        (*written[:3], *real.encode(" Lyon."), eos),
+        real.encode("No."),
+        written[:1],
+    ]
+    answers = greedy_answers(real, [Prompt(chat, 40, reference=reference) for reference in references])
+    alone = [real.log_likelihoods([Request(chat, reference)])[0] for reference in references]
+    for answer, score, reference in zip(answers, alone, references, strict=True):
+        assert (answer.text, answer.tokens, answer.finished) == (plain.text, plain.tokens, True)
+        assert answer.score is not None
+        assert answer.score.tokens == len(reference)
+        assert answer.score.matched == score.matched
+        assert answer.score.log_probability == pytest.approx(score.log_probability, abs=ROUGH * score.tokens)
+    assert [score.matched for score in alone] == [len(written) + 1, len(written), 3, 0, 1]
+    (cut,) = greedy_answers(real, [Prompt(chat, 2, reference=references[0])])
+    assert (cut.tokens, cut.finished) == (2, False)
+    assert cut.score is not None
+    assert cut.score.tokens == len(references[0])
 
 
-@pytest.mark.parametrize("fault", ["positions", "rows", "constant", "infinite", "bos"])
-def test_the_canary_stops_an_evaluation_whose_plumbing_is_broken(
-    real: LlamaScorer, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
-    decode = LlamaContext.decode
+def test_no_text_is_computed_twice_where_texts_begin_alike(tiny: LlamaScorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = 0
+    pieces = LlamaContext.decode_pieces
 
-    def broken(self: LlamaContext, tokens: list[int], positions: list[int], *rest: list[int]) -> np.ndarray:
-        if fault == "positions" and len(tokens) > 30:
-            tokens = [tokens[0], *tokens[:-1]]
-        logits = decode(self, tokens, positions, *rest)
-        if fault == "rows":
-            return logits[::-1].copy()
-        if fault == "constant":
-            return np.zeros_like(logits)
-        return np.full_like(logits, math.nan) if fault == "infinite" else logits
+    def counting(self: LlamaContext, tokens: list[int], *rest: Any, **options: Any) -> Iterator[np.ndarray]:
+        nonlocal computed
+        computed += len(tokens)
+        return pieces(self, tokens, *rest, **options)
 
-    if fault == "bos":
-        encode = LlamaScorer.encode
-        monkeypatch.setattr(LlamaScorer, "encode", lambda self, text: (self.model.bos, *encode(self, text)))
-    else:
-        monkeypatch.setattr(LlamaContext, "decode", broken)
-    with pytest.raises(ToolFailed, match=r"canary|finite"):
-        check_plumbing(real)
+    monkeypatch.setattr(LlamaContext, "decode_pieces", counting)
+    examples = tuple(range(100, 500))
+    requests = [Request((*examples, n), (n, choice, 7)) for n in range(60) for choice in range(4)]
+    tiny.log_likelihoods(requests)
+    # A pack's end costs its last context's last token once more.
+    assert computed <= 400 + 60 * (1 + 1 + 4) + 5

@@ -119,6 +119,7 @@ def test_a_random_model_is_said_to_be_at_chance_and_its_base_unknown(gguf: Path,
     assert accuracy.tuned.low <= accuracy.tuned.value
     assert (report.n, report.items_in_set) == (16, 20)
     assert report.remarks[0] == "first 16 of 20 items: a quick look, not a score"
+    assert any("accuracy of the model" in remark and "can't be told from chance" in remark for remark in report.remarks)
     assert report.base_remark is not None
     assert "unknown" in report.base_remark
     assert any("scored alone" in text for text in notes)
@@ -252,6 +253,16 @@ def test_a_task_that_is_unknown_or_out_of_reach_says_what_would_work(
     monkeypatch.setenv("HF_HOME", str(Path("hf").resolve()))
     with pytest.raises(error, match=reason):
         run_tool("run_eval", {"gguf_file": str(gguf), "eval_set": name})
+
+
+def test_parameters_of_lm_eval_tasks_are_refused_elsewhere(gguf: Path) -> None:
+    items = _items("sums.jsonl", QUESTIONS)
+    for name, value in (("data_dir", "copies"), ("chat_template", True)):
+        with pytest.raises(BadRequest, match=f"`{name}` is for lm-eval tasks"):
+            run_eval(RunEvalInput(gguf_file=str(gguf), eval_set=items, **{name: value}))
+    with pytest.raises(BadRequest, match=r"`copies`, which is no folder"):
+        run_eval(RunEvalInput(gguf_file=str(gguf), eval_set="hellaswag", data_dir="copies"))
+    assert Path("copies") in RunEvalInput(gguf_file="m.gguf", eval_set="hellaswag", data_dir="copies").reads()
 
 
 def test_a_real_model_tells_opposites_from_bananas(workdir: Path) -> None:
