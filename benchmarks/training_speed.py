@@ -158,6 +158,7 @@ def speed(steps: list[dict[str, float]]) -> float:
 
 def heldout_losses(base: Path, rows: list[dict[str, str]], adapters: list[str]) -> list[float]:
     """Mean loss per token of the reference answers, in float32: of the base, then with each adapter."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # not timed, but minutes longer where anything else runs
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
