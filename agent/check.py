@@ -15,6 +15,7 @@ from tunesmith.tools.artifacts import is_complete
 from tunesmith.tools.base import BadRequest
 from tunesmith.tools.catalogue import find_base_model
 from tunesmith.tools.registry import TOOLS
+from tunesmith.tools.workplace import here
 
 from .forecast import export_bytes, models_of
 from .plan import History, Plan, Step
@@ -52,7 +53,7 @@ def problems(plan: Plan, history: History | None = None) -> tuple[str, ...]:
             found.extend(_memory(step))
             wanted += disk_bytes(step, models)
         written.update(request.writes())
-    free = shutil.disk_usage(Path.cwd()).free
+    free = shutil.disk_usage(here()).free
     if wanted > free:
         found.append(f"the plan needs about {wanted / _GIB:.1f} GiB of disk and {free / _GIB:.1f} GiB are free here")
     return tuple(dict.fromkeys(found))
@@ -63,9 +64,10 @@ def _missing(step: Step, reads: Iterable[Path], written: set[Path]) -> list[str]
     for path in reads:
         if _among(path, written):
             continue
-        if not path.exists():
+        there = here(path)
+        if not there.exists():
             found.append(f"{step.tool}: `{path}` is not there")
-        elif path.is_dir() and not any(path.iterdir()):
+        elif there.is_dir() and not any(there.iterdir()):
             found.append(f"{step.tool}: `{path}` is an empty folder")
     return found
 
@@ -73,11 +75,12 @@ def _missing(step: Step, reads: Iterable[Path], written: set[Path]) -> list[str]
 def _taken(step: Step, writes: Iterable[Path], written: set[Path]) -> list[str]:
     found = []
     for path in writes:
+        there = here(path)
         if _among(path, written, parents=False):
             found.append(f"{step.tool}: `{path}` is written by an earlier step of this plan or of a run")
-        elif path.is_file() or is_complete(path):
+        elif there.is_file() or is_complete(there):
             found.append(f"{step.tool}: `{path}` exists already and is never overwritten; name another")
-        elif path.is_dir() and any(path.iterdir()):
+        elif there.is_dir() and any(there.iterdir()):
             # An unfinished folder belongs to a run that can be resumed; a new plan must not mix with it.
             found.append(f"{step.tool}: `{path}` holds something else or an unfinished run; name another, or resume it")
     return found

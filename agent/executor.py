@@ -13,8 +13,9 @@ from tunesmith.tools.artifacts import free_path, read_json
 from tunesmith.tools.base import BadRequest, MissingExtra, Result, ToolFailed
 from tunesmith.tools.process import Interrupt, run_tool
 from tunesmith.tools.registry import TOOLS
+from tunesmith.tools.workplace import here
 
-from .records import Record, StepRecord, artifact, is_made, lock, now, save, step_key
+from .records import RECORDS, Record, StepRecord, artifact, earlier_result, is_made, lock, now, save, step_key
 
 __all__ = ["Watcher", "execute"]
 
@@ -75,12 +76,14 @@ def _run_step(
         if not is_made(made := artifact(step.tool, step.args)):
             raise BadRequest(f"what `{step.tool}` made is gone or incomplete (`{made}`); ask for the work anew instead")
         step.key = step.key or step_key(step.tool, step.args)
+        step.result = step.result or earlier_result(step)
         save(record)
         watch(position, step.tool, {"event": "reuse", "args": step.args})
         return
 
     log = record.folder / f"{position + 1}-{step.tool}.log"
-    step.state, step.started, step.log, step.error = "running", now(), str(log), None
+    step.state, step.started, step.error = "running", now(), None
+    step.log = str(RECORDS / record.id / log.name)
     step.key = step_key(step.tool, step.args)
     save(record)
     watch(position, step.tool, {"event": "start", "args": step.args})
@@ -128,7 +131,8 @@ def _adopt_or_clear(step: StepRecord, result_file: Path) -> None:
         step.result = TOOLS[step.tool].result.model_validate(read_json(result_file)).model_dump(mode="json")
         step.state, step.error = "done", None
     elif made is not None and is_made(made):
-        made.rename(free_path(made.with_name(f"{made.stem}-interrupted{made.suffix}")))
+        there = here(made)
+        there.rename(free_path(there.with_name(f"{made.stem}-interrupted{made.suffix}")))
 
 
 def _keep_report(record: Record, result: Result) -> None:
@@ -136,7 +140,7 @@ def _keep_report(record: Record, result: Result) -> None:
     report = getattr(result, "report", None)
     if report is not None:
         name = Path(report).name
-        shutil.copyfile(report, free_path(record.folder / name[name.find("eval-") :]))
+        shutil.copyfile(here(report), free_path(record.folder / name[name.find("eval-") :]))
 
 
 def _versions() -> dict[str, str]:

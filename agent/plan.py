@@ -1,5 +1,7 @@
 """The plan: typed steps with the origin of every value, or a question, or a refusal."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -40,6 +42,16 @@ class Plan:
     pending: dict[str, Any] | None = None
     # `chat` marks small talk and help, which are answered and done (exit status 0).
     kind: Literal["run", "question", "refusal", "chat"] = "run"
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over the steps with all their arguments: plans with one hash do the same.
+
+        >>> Plan("prepare it", (Step("prepare_dataset", {"source": "rows.jsonl"}, {}),)).hash
+        'ce27e6c0cfabcecc'
+        """
+        steps = [[step.tool, step.args, step.reuse] for step in self.steps]
+        return hashlib.sha256(json.dumps(steps, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """The object that `tunesmith plan --json` prints."""

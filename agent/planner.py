@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from tunesmith.tools.base import BadRequest
+from tunesmith.tools.workplace import on_disk
 
 from .compose import compose
 from .frame import Frame
@@ -46,10 +46,7 @@ class RulesPlanner:
         return compose(frame, history, text, self._on_disk)
 
     def _on_disk(self, path: str) -> bool:
-        try:
-            return self._look_at_disk and Path(path).expanduser().exists()
-        except (OSError, ValueError, RuntimeError):
-            return False
+        return self._look_at_disk and on_disk(path)
 
 
 def _starts_anew(frame: Frame, waiting: Frame, about: str | None) -> bool:

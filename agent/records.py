@@ -6,29 +6,33 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from tunesmith.tools.artifacts import METADATA, file_sha256, is_complete, read_json, write_json
-from tunesmith.tools.base import BadRequest
+from tunesmith.tools.base import BadRequest, Result
 from tunesmith.tools.registry import TOOLS
+from tunesmith.tools.workplace import here
 
 from .plan import History, Plan, Ran, Step
 
 __all__ = [
     "RECORDS",
     "Record",
+    "RecordState",
     "StepRecord",
     "artifact",
+    "earlier_result",
     "find",
     "history",
     "is_made",
     "load_all",
     "lock",
+    "moment",
     "new_record",
     "now",
     "save",
@@ -41,7 +45,10 @@ _REMEMBERED = 20  # requests that a follow-up can refer to
 _HASHED_WHOLE = 64 * 2**20  # larger input files are told apart by size and time, to keep planning quick
 
 StepState = Literal["waiting", "running", "done", "reused", "failed", "interrupted"]
-RecordState = Literal["planned", "declined", "running", "done", "failed", "interrupted", "question", "refusal", "chat"]
+RecordState = Literal[
+    "planned", "declined", "waiting", "running", "done", "failed", "interrupted", "question", "refusal", "chat"
+]
+_UNFINISHED = ("waiting", "running", "failed", "interrupted")
 
 
 class StepRecord(BaseModel):
@@ -77,10 +84,16 @@ class Record(BaseModel):
     steps: list[StepRecord]
     versions: dict[str, str] = {}
     machine: dict[str, Any] = {}
+    _home: Path = PrivateAttr(default_factory=here)
 
     @property
     def folder(self) -> Path:
-        return RECORDS / self.id
+        return self._home / RECORDS / self.id
+
+    @property
+    def results(self) -> list[Result]:
+        """The typed Results of the steps that are done, in the order of the steps."""
+        return [TOOLS[step.tool].result.model_validate(step.result) for step in self.steps if step.result is not None]
 
     def plan(self) -> Plan:
         """The plan as it was shown."""
@@ -104,10 +117,15 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def moment() -> str:
+    """Now, as ids begin: every later record has a greater id."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-3]
+
+
 def new_record(plan: Plan, *, dry_run: bool = False) -> Record:
     """Start a record for a plan and write it. Ids sort by time."""
     record = Record(
-        id=f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-3] + "-" + secrets.token_hex(2),
+        id=f"{moment()}-{secrets.token_hex(2)}",
         created=now(),
         request=plan.request,
         dry_run=dry_run,
@@ -124,8 +142,15 @@ def new_record(plan: Plan, *, dry_run: bool = False) -> Record:
         ],
     )
     save(record)
-    write_json(_LATEST, {"id": record.id})
+    _point_at(record)
     return record
+
+
+def _point_at(record: Record) -> None:
+    """Name the newest record. Several may begin at once, each with a partial file of its own."""
+    partial = here(_LATEST.with_name(f"latest-{record.id}.partial"))
+    partial.write_text(json.dumps({"id": record.id}) + "\n", encoding="utf-8")
+    partial.replace(here(_LATEST))
 
 
 def save(record: Record) -> None:
@@ -140,13 +165,19 @@ def _load(folder: Path) -> Record | None:
         return None
 
 
-def load_all(limit: int | None = None) -> list[Record]:
-    """The records of this working folder, oldest first; `limit` keeps the newest. Unreadable ones are left out."""
-    if not RECORDS.is_dir():
-        return []
-    folders = sorted(path for path in RECORDS.iterdir() if path.is_dir())
-    records = (_load(folder) for folder in (folders[-limit:] if limit else folders))
-    return [record for record in records if record is not None]
+def load_all() -> list[Record]:
+    """The records of this working folder, oldest first. Unreadable ones are left out."""
+    return _loaded(_folders())
+
+
+def _folders() -> list[Path]:
+    """The folders of all records, whose names are their ids, oldest first."""
+    records = here(RECORDS)
+    return sorted(path for path in records.iterdir() if path.is_dir()) if records.is_dir() else []
+
+
+def _loaded(folders: list[Path]) -> list[Record]:
+    return [record for record in map(_load, folders) if record is not None]
 
 
 def find(record_id: str | None, *, unfinished: bool = False) -> Record:
@@ -163,7 +194,7 @@ def find(record_id: str | None, *, unfinished: bool = False) -> Record:
             raise BadRequest(f"{what} an id that begins with `{record_id}`; `tunesmith runs` lists them")
         return fitting[0]
     if unfinished:
-        records = [record for record in records if record.state in ("running", "failed", "interrupted")]
+        records = [record for record in records if record.state in _UNFINISHED]
     else:
         records = [record for record in records if record.steps]
     if not records:
@@ -202,6 +233,7 @@ def lock(record: Record, patience_seconds: float = 10) -> Iterator[int]:
 
 def _fingerprint(path: Path) -> str:
     """What tells this input from another: a finished artifact by its metadata, a file by its content."""
+    path = here(path)
     try:
         if is_complete(path):
             return file_sha256(path / METADATA)
@@ -236,7 +268,7 @@ def artifact(tool: str, args: dict[str, Any]) -> Path | None:
 
 def is_made(path: Path | None) -> bool:
     """Whether an artifact is there and complete; a step without one counts as made."""
-    return path is None or path.is_file() or is_complete(path)
+    return path is None or here(path).is_file() or is_complete(here(path))
 
 
 def _is_done(step: StepRecord) -> bool:
@@ -249,10 +281,31 @@ def _is_done(step: StepRecord) -> bool:
         return False  # recorded by a version with other parameters
 
 
-def history() -> History:
-    """What ran in this working folder, as a planner sees it. Steps count up to the first that no longer stands."""
+def earlier_result(step: StepRecord) -> dict[str, Any] | None:
+    """What came of the same step when it was done in an earlier run."""
+    found = (other for record in reversed(load_all()) for other in record.steps if other.key == step.key)
+    return next((other.result for other in found if other.result is not None and other.args == step.args), None)
+
+
+def history(since: str | None = None, own: Collection[str] = ()) -> History:
+    """What ran in this working folder, as a planner sees it. Steps count up to the first that no longer stands.
+
+    Args:
+        since: the moment at which a conversation began. Of later records only its `own` count as said in it; what
+            other conversations write to in the same folder is taken all the same.
+        own: ids of records.
+    """
     ran = []
-    for record in load_all(_REMEMBERED):
+    folders = _folders()
+    others = [folder for folder in folders if since is not None and folder.name >= since and folder.name not in own]
+    taken = frozenset(
+        str(path)
+        for record in _loaded(others)
+        if record.state in _UNFINISHED
+        for step in record.steps
+        for path in TOOLS[step.tool].validate(step.args).writes()
+    )
+    for record in _loaded([folder for folder in folders if folder not in others][-_REMEMBERED:]):
         if record.state == "chat":
             continue
         finished = 0
@@ -261,4 +314,4 @@ def history() -> History:
                 break
             finished += 1
         ran.append(Ran(record.plan(), finished, begun=record.state not in ("planned", "declined")))
-    return History(tuple(ran))
+    return History(tuple(ran), taken)

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from .workplace import here
+
 __all__ = ["is_hub_id", "local_path", "scheme_of"]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -49,7 +51,7 @@ def local_path(text: str) -> Path | None:
     if written_as_path:
         return path
     try:
-        return path if path.exists() else None
+        return path if here(path).exists() else None
     except OSError:
         return None
 

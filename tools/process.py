@@ -18,6 +18,7 @@ from typing import Any
 
 from .base import BadRequest, MissingExtra, Result, ToolFailed
 from .registry import TOOLS
+from .workplace import here
 
 __all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "RESULT_VARIABLE", "Interrupt", "run_tool"]
 
@@ -106,6 +107,7 @@ def run_tool(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
+        cwd=here(),
         pass_fds=keep_open,
         text=True,
         encoding="utf-8",

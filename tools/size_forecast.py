@@ -11,6 +11,7 @@ from .gguf_header import GGML_TYPES, GgufHeader, GgufTensor
 from .gguf_mixture import FILE_TYPES, mixture
 from .locations import is_hub_id, local_path
 from .model_shape import ModelTensors, catalogue_tensors, folder_tensors
+from .workplace import here
 
 __all__ = ["forecast_bytes", "gguf_bytes", "model_tensors_of"]
 
@@ -59,6 +60,7 @@ def model_tensors_of(model: str) -> ModelTensors | None:
                 return catalogue_tensors(entry.name)
             folder = _downloaded(model)
             return folder_tensors(folder) if folder else None
+        folder = here(folder)
         if (folder / "config.json").is_file():
             return folder_tensors(folder)
         base = _base_of(folder)
