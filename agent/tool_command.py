@@ -1,4 +1,4 @@
-"""`tunesmith tools`: list the contract's tools, describe one, or run one with arguments from the command line."""
+"""`tunesmith tools`: list the contract's tools, print their schemas, describe one, or run one with arguments."""
 
 import argparse
 import json
@@ -21,10 +21,17 @@ def run_tool_command(arguments: list[str]) -> int:
     """List, describe or run; returns the exit status."""
     contract = load()
     if not arguments or arguments in (["-h"], ["--help"]):
-        print("usage: tunesmith tools [NAME [VALUE ...] [--parameter VALUE ...]]\n")
+        print("usage: tunesmith tools [NAME [VALUE ...] [--parameter VALUE ...]]")
+        print("       tunesmith tools --openai | --json-schema    print them for another agent\n")
         for row in contract.tools.values():
             print(f"{row.name}\n    {row.description}")
         print("\nhint: `tunesmith tools NAME` lists its parameters, with values it runs", file=sys.stderr)
+        return 0
+    if arguments in (["--openai"], ["--json-schema"]):
+        from .tool_schemas import openai_tools, tool_schemas
+
+        schemas = openai_tools() if arguments == ["--openai"] else tool_schemas()
+        print(json.dumps(schemas, indent=2, ensure_ascii=False))
         return 0
     name = arguments[0]
     if name not in contract.tools:
