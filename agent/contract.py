@@ -7,13 +7,18 @@ model is told about them. Every disagreement with the code is reported, each as 
 import ast
 import functools
 import re
-import types
 from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from tunesmith.tools.base import BadRequest
+from tunesmith.tools.contract_table import (
+    CONTRACT_FILE,
+    ContractError,
+    ContractTool,
+    read_sections,
+    read_table,
+    read_tools,
+)
 from tunesmith.tools.registry import TOOLS, Tool
 
 __all__ = [
@@ -26,22 +31,6 @@ __all__ = [
     "load",
     "parse",
 ]
-
-CONTRACT_FILE = Path(__file__).resolve().parents[1] / "agents.md"
-
-
-class ContractError(Exception):
-    """The contract and the code disagree; one line per disagreement."""
-
-
-@dataclass(frozen=True)
-class ContractTool:
-    """One row of the tool table: `parameters` maps the leading parameters' names to `str`, `int`, ..."""
-
-    name: str
-    parameters: dict[str, str]
-    description: str
-    line: int
 
 
 @dataclass(frozen=True)
@@ -92,102 +81,14 @@ def parse(text: str, implementations: dict[str, Tool], *, name: str = "agents.md
     def problem(line: int, what: str) -> None:
         problems.append(f"{name}:{line}: {what}")
 
-    sections = _sections(text)
-    tools: dict[str, ContractTool] = {}
-    for line, cells in _table(sections.get("Tools", [])):
-        row = _tool_row(line, cells, problem)
-        if row is None:
-            continue
-        if row.name in tools:
-            problem(line, f"`{row.name}` has a row already, in line {tools[row.name].line}; delete one")
-        elif row.name not in implementations:
-            problem(line, f"`{row.name}` has no implementation; add tools/{row.name}.py or delete the row")
-        else:
-            tools[row.name] = row
-            _check_signature(row, implementations[row.name], problem)
-    if not tools and not problems:
-        problem(1, "there is no tool table under a heading `## Tools`; restore it")
+    sections = read_sections(text)
+    tools = read_tools(sections, implementations, problem)
     calls = _calls(sections.get("Calls", []), tools, implementations, problem)
     prompts = _prompts(sections.get("Example prompts", []), implementations, problem)
     if problems:
         raise ContractError("\n".join(problems))
     known = tuple(prompt for prompt in prompts if all(step in tools for step in prompt.steps))
     return Contract(tools, calls, known)
-
-
-def _sections(text: str) -> dict[str, list[tuple[int, str]]]:
-    """Heading of level 2 -> its numbered lines, headings inside code fences not counted."""
-    sections: dict[str, list[tuple[int, str]]] = {}
-    current: list[tuple[int, str]] = []
-    fenced = False
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.startswith("```"):
-            fenced = not fenced
-        if line.startswith("## ") and not fenced:
-            current = sections.setdefault(line[3:].strip(), [])
-        else:
-            current.append((number, line))
-    return sections
-
-
-def _table(lines: list[tuple[int, str]]) -> list[tuple[int, list[str]]]:
-    """The body rows of the first Markdown table, as (line, cells)."""
-    rows = [(number, line) for number, line in lines if line.lstrip().startswith("|")]
-    return [
-        (number, [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))])
-        for number, line in rows[2:]
-    ]
-
-
-def _tool_row(line: int, cells: list[str], problem: Any) -> ContractTool | None:
-    if len(cells) != 3:
-        problem(line, f"a tool row has 3 cells (tool, parameters, description), this one {len(cells)}")
-        return None
-    name, parameters = cells[0].strip("`"), {}
-    for part in re.findall(r"`([^`]*)`", cells[1]):
-        match = re.fullmatch(r"(\w+)\s*:\s*(str|int|float|bool)", part)
-        if match is None:
-            problem(line, f"`{part}` is not a parameter; write `name: type` with str, int, float or bool")
-            return None
-        parameters[match.group(1)] = match.group(2)
-    if not parameters or not cells[2]:
-        problem(line, f"`{name}` needs at least one parameter and a description")
-        return None
-    return ContractTool(name, parameters, cells[2], line)
-
-
-def _check_signature(row: ContractTool, tool: Tool, problem: Any) -> None:
-    fields = tool.input.model_fields
-    leading = list(fields)[: len(row.parameters)]
-    if leading != list(row.parameters):
-        problem(
-            row.line,
-            f"`{row.name}` begins with {', '.join(row.parameters)}; its code begins with {', '.join(leading)}",
-        )
-        return
-    for name, written in row.parameters.items():
-        if (actual := _contract_type(fields[name].annotation)) != written:
-            problem(row.line, f"`{row.name}` has `{name}: {written}`; its code has {actual}")
-    for name in list(fields)[len(leading) :]:
-        if fields[name].is_required():
-            problem(row.line, f"`{row.name}` needs `{name}` as well; give it a default or name it in the row")
-
-
-def _contract_type(annotation: Any) -> str:
-    """The contract's word for an annotation: Path, enums and Literals of strings are `str`, `X | None` is X."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        return _contract_type(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        kinds = {_contract_type(part) for part in get_args(annotation) if part is not type(None)}
-        return kinds.pop() if len(kinds) == 1 else " | ".join(sorted(kinds))
-    if origin is Literal:
-        return "str" if all(isinstance(value, str) for value in get_args(annotation)) else "a mixed Literal"
-    if isinstance(annotation, type):
-        if issubclass(annotation, str | Path | Enum):
-            return "str"
-        return annotation.__name__
-    return str(annotation)
 
 
 def _calls(
@@ -228,7 +129,7 @@ def _prompts(lines: list[tuple[int, str]], implementations: dict[str, Tool], pro
     """The rows of the prompt table. A follow-up, marked by an arrow, is read after the last row without one."""
     prompts: list[ExamplePrompt] = []
     opening: str | None = None
-    for number, cells in _table(lines):
+    for number, cells in read_table(lines):
         steps = tuple(re.findall(r"`([^`]*)`", cells[-1]))
         unknown = [step for step in steps if step not in implementations]
         if len(cells) != 2 or not steps or unknown:

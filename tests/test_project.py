@@ -40,6 +40,7 @@ HEAVY = {
     "safetensors",
     "jinja2",
 }
+FRAMEWORKS = {"crewai", "langchain_core", "langchain", "langgraph", "mcp"}
 TOOL_MODULES = {"prepare_dataset", "finetune_unsloth", "export_gguf", "export_safetensors", "run_eval"}
 
 
@@ -79,7 +80,7 @@ def test_layers_hold_and_heavy_packages_are_imported_inside_functions(path: Path
         others = {f"tunesmith.tools.{name}" for name in TOOL_MODULES - {path.stem}}
         assert not others & set(imported), "a tool imports another tool"
     if "adapters" not in path.parts and path.stem not in ("crew", "mcp_server"):
-        frameworks = {name for name in imported if name.split(".")[0] in ("crewai", "langchain_core", "mcp")}
+        frameworks = {name for name in imported if name.split(".")[0] in FRAMEWORKS}
         assert not frameworks
 
 
