@@ -139,10 +139,12 @@ class Conversation:
         if plan.problems:
             self._tell("it can't run as it is; change it, or mend that and ask again")
             return REFUSED
-        if self._assume_yes or all(step.reuse for step in plan.steps):
+        if all(step.reuse for step in plan.steps):
+            return self._approve(record)
+        self._tell(estimate(plan).told(plan))
+        if self._assume_yes:
             return self._approve(record)
         self.offer = record
-        self._tell(estimate(plan).told(plan))
         return DONE
 
     def _approve(self, record: Record) -> int:
