@@ -7,12 +7,14 @@ needed is found out by trying, once per template.
 
 import contextlib
 import json
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .base import BadRequest
 
-__all__ = ["PLAIN_TEMPLATE", "ChatRenderer"]
+__all__ = ["OUTPUT_FACTOR", "OUTPUT_MARGIN", "PLAIN_TEMPLATE", "SECONDS", "ChatRenderer"]
 
 Message = dict[str, Any]
 
@@ -30,8 +32,19 @@ _TOOL = {
 }
 
 
+SECONDS = 10
+"""Longest time that one conversation may take; real templates take a thousandth of a second."""
+
+OUTPUT_FACTOR, OUTPUT_MARGIN = 8, 100_000
+"""Most characters that a template may write: a multiple of what the conversation holds as JSON, and a margin."""
+
+
 class ChatRenderer:
     """Renders conversations with a tokenizer's chat template.
+
+    A template is a stranger's program. jinja2's sandbox, which transformers uses, keeps it from Python's objects; here
+    it is kept from running on (in the main thread of a process, where the system's timer works) and from writing more
+    than it has to say.
 
     Attributes:
         notes: what had to be said in other words, one sentence each, in the order in which it came up.
@@ -85,13 +98,20 @@ class ChatRenderer:
         from jinja2 import TemplateError
 
         try:
-            return str(
-                self._tokenizer.apply_chat_template(
-                    list(messages), tools=tools, tokenize=False, add_generation_prompt=generation_prompt
+            with _time_limit():
+                text = str(
+                    self._tokenizer.apply_chat_template(
+                        list(messages), tools=tools, tokenize=False, add_generation_prompt=generation_prompt
+                    )
                 )
-            )
         except (TemplateError, TypeError, KeyError, AttributeError) as error:  # whatever a template runs into
             raise ValueError(str(error) or type(error).__name__) from error
+        room = OUTPUT_FACTOR * len(json.dumps([messages, tools])) + OUTPUT_MARGIN
+        if len(text) > room:
+            raise BadRequest(
+                f"the model's chat template writes {len(text)} characters where {room} are more than enough"
+            )
+        return text
 
     def _shows(self, word: str, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> bool:
         try:
@@ -138,6 +158,25 @@ class ChatRenderer:
             self._note("the chat template has no tool role; a tool's answer is a user message in <tool_response> tags")
             adapted = {"role": "user", "content": f"<tool_response>\n{adapted['content']}\n</tool_response>"}
         return adapted
+
+
+@contextlib.contextmanager
+def _time_limit() -> Iterator[None]:
+    """Raises BadRequest in the block after SECONDS."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise BadRequest(f"the model's chat template did not render a conversation in {SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _parsed_calls(value: Any) -> list[Message]:

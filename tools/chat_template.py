@@ -12,15 +12,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .base import BadRequest, ToolFailed, note
-from .chat_rendering import PLAIN_TEMPLATE, ChatRenderer
+from .chat_rendering import OUTPUT_FACTOR, OUTPUT_MARGIN, PLAIN_TEMPLATE, ChatRenderer
 
 __all__ = ["Chat", "render_chats"]
 
 _SECONDS_START = 10
 _SECONDS_PER_CHAT = 0.05
 _MEMORY_BYTES = 2 * 1024**3
-_OUTPUT_FACTOR = 8
-_OUTPUT_MARGIN = 100_000
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def main() -> int:
     try:
         request = json.loads(data)
         renderer = ChatRenderer(
-            _Template(request["template"], request["special"], _OUTPUT_FACTOR * len(data) + _OUTPUT_MARGIN)
+            _Template(request["template"], request["special"], OUTPUT_FACTOR * len(data) + OUTPUT_MARGIN)
         )
         texts = [
             renderer.render(chat["messages"], tools=chat["tools"], generation_prompt=chat["add_generation_prompt"])

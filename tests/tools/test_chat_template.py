@@ -1,9 +1,12 @@
 """A chat template is a stranger's program: it renders conversations and can do nothing else."""
 
+import signal
 import time
+from typing import Any
 
 import pytest
-from tunesmith.tools.base import ToolFailed
+from tunesmith.tools.base import BadRequest, ToolFailed
+from tunesmith.tools.chat_rendering import ChatRenderer
 from tunesmith.tools.chat_template import Chat, render_chats
 
 HELLO = Chat([{"role": "user", "content": "Hello <b>"}], add_generation_prompt=True)
@@ -35,20 +38,42 @@ def test_a_template_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) 
     assert time.monotonic() - started < 8
 
 
-def test_a_template_renders_as_hugging_face_renders_it() -> None:
+def _tokenizer(template: str) -> Any:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a")), bos_token="<s>", eos_token="</s>"
+    )
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "did not render"),
+        ("{{ 'a' * 10**6 }}", "more than enough"),
+    ],
+)
+def test_in_training_too_a_template_has_limits(template: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tunesmith.tools.chat_rendering.SECONDS", 0.5)
+    tokenizer = _tokenizer(template)
+    started = time.monotonic()
+    with pytest.raises(BadRequest, match=said):
+        ChatRenderer(tokenizer).render([{"role": "user", "content": "Hi"}])
+    assert time.monotonic() - started < 5
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_a_template_renders_as_hugging_face_renders_it() -> None:
     template = (
         "{{ bos_token }}\n{% for m in messages %}\n  {%- if m.role == 'user' %}\n"
         "[{{ m.role }}]{{ m.content | trim }} {{ {'a': ['ü', 1]} | tojson }}\n  {% else %}\n"
         "{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}\n  {%- endif %}\n"
         "{% if loop.last %}{% break %}{% endif %}{% endfor %}{% if add_generation_prompt %}>>{% endif %}"
     )
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel({"a": 0}, "a")), bos_token="<s>", eos_token="</s>"
-    )
-    tokenizer.chat_template = template
+    tokenizer = _tokenizer(template)
     turns = [{"role": "user", "content": " <Hi> "}, {"role": "assistant", "content": "Ho"}]
     ours = render_chats(template, [Chat(turns), HELLO], bos_token="<s>", eos_token="</s>")
     theirs = [

@@ -1,9 +1,9 @@
 """A GGUF header is read strictly: whatever is wrong is named, nothing crashes, nothing large is allocated."""
 
-import random
+import json
 import struct
-import time
-import tracemalloc
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,35 +102,15 @@ def test_an_old_or_unknown_version_is_refused(tmp_path: Path) -> None:
         read_header(_file(tmp_path, [_ARCHITECTURE], [], version=1))
 
 
-def test_mutated_headers_are_read_or_refused_in_bounded_time_and_memory(tmp_path: Path) -> None:
-    whole = bytearray(write_sample(SAMPLES["llama-96"], tmp_path / "whole.gguf").read_bytes())
-    head = read_header(tmp_path / "whole.gguf").data_offset
-    draw = random.Random(11)
-    path = tmp_path / "mutated.gguf"
-    path.write_bytes(whole)
-    refused = 0
-    tracemalloc.start()
-    started = time.monotonic()
-    with path.open("r+b") as stream:
-        for _ in range(1000):
-            places = {draw.randrange(head) for _ in range(draw.choice((1, 2, 8)))}
-            for place in places:
-                stream.seek(place)
-                stream.write(bytes([draw.choice((0, 1, 0x7F, 0xFF, draw.randrange(256)))]))
-            stream.flush()
-            try:
-                read_header(path)
-            except BadRequest:
-                refused += 1
-            for place in places:
-                stream.seek(place)
-                stream.write(whole[place : place + 1])
-    seconds = time.monotonic() - started
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert refused > 300
-    assert seconds < 30
-    assert peak < len(whole)
+def test_10000_mutated_headers_are_read_or_refused_in_bounded_time_and_memory(tmp_path: Path) -> None:
+    sample = write_sample(SAMPLES["llama-96"], tmp_path / "sample.gguf")
+    command = [sys.executable, str(Path(__file__).parents[1] / "mutated_headers.py"), str(sample), "10000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert 5_000 < found["refused"] < 10_000
+    assert found["slowest"] < 1  # second, of which a sound header takes a thousandth
+    assert found["largest"] < sample.stat().st_size
 
 
 def test_a_real_file_is_read_as_llama_cpp_reads_it() -> None:
