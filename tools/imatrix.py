@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CalibrationRows", "calibration_rows", "importance_weights"]
 
-_TOKENS = 16_384
+_TOKENS = 8192
 """How many tokens the inputs are averaged over."""
 
 _ROW_TOKENS = 512  # the beginning of each row that is read
