@@ -22,7 +22,7 @@ __all__ = ["main"]
 DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
 _PIPE_WIDTH = 160
 
-_COMMANDS = ("plan", "tools", "runs", "show", "resume", "doctor")
+_COMMANDS = ("plan", "tools", "runs", "show", "resume", "doctor", "mcp")
 
 _HELP = """\
 Turn one sentence into a fine-tuned, exported and measured model.
@@ -35,6 +35,7 @@ Turn one sentence into a fine-tuned, exported and measured model.
   tunesmith show ID              one run: plan, results, files
   tunesmith resume [ID]          go on with an unfinished run
   tunesmith doctor               what this machine can do, what is missing, how to get it
+  tunesmith mcp [--http]         serve other agents over MCP
 """
 
 _EXAMPLES = """\
@@ -106,6 +107,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .tool_command import run_tool_command
 
         return _guarded(lambda: run_tool_command(arguments[1:]))
+    if command == "mcp":
+        from .mcp_command import run_mcp_command
+
+        return _guarded(lambda: run_mcp_command(arguments[1:]))
     options = _parser(command).parse_args(arguments[1:] if command else arguments)
     if command is None:
         if options.version:
