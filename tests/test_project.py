@@ -118,7 +118,7 @@ def test_every_package_is_listed_for_the_wheel() -> None:
     assert listed == present
 
 
-def test_the_wheel_holds_the_contract_the_examples_and_every_module(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_contract_the_examples_the_prompts_and_every_module(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     for name in ("__init__.py", "agents.md", "README.md", "pyproject.toml"):
@@ -131,6 +131,7 @@ def test_the_wheel_holds_the_contract_the_examples_and_every_module(tmp_path: Pa
     names = set(zipfile.ZipFile(wheel).namelist())
     expected = {f"tunesmith/{path.relative_to(ROOT).as_posix()}" for path in SOURCES}
     expected |= {"tunesmith/__init__.py", "tunesmith/agents.md", "tunesmith/examples/tickets.jsonl"}
+    expected |= {f"tunesmith/prompts/{path.name}" for path in (ROOT / "prompts").glob("*.md")}
     assert expected <= names
 
 
