@@ -19,6 +19,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from silent_host import silent_source
 from tunesmith.agent.contract import CONTRACT_FILE, load
+from tunesmith.agent.session import Session
 
 COMMAND = [sys.executable, "-P", "-m", "tunesmith.agent.cli", "mcp"]
 TOKEN = "a-token-of-the-tests-alone"
@@ -107,6 +108,9 @@ def test_a_client_over_stdio_sees_the_contract_plans_runs_and_reads(rows: Path) 
         shown = await answered(client, "plan", request="rows.jsonl")
         assert [step["tool"] for step in shown["plan"]["steps"]] == ["prepare_dataset", "finetune_unsloth"]
         assert shown["plan"]["steps"][1]["args"]["epochs"] == 2
+
+        request = "fine-tune smollm2-135m on rows.jsonl for 3 epochs and export q8_0 and q4_0"
+        assert (await answered(client, "plan", request=request))["plan"] == Session().ask(request).to_json()
 
         one = await answered(client, "prepare_dataset", source="rows.jsonl")
         assert sorted(path.name for path in rows.iterdir()) == ["rows.jsonl"]

@@ -256,6 +256,14 @@ def test_no_argument_of_a_call_adds_a_step_or_changes_another_value(folder: Path
     assert session.runs() == []
 
 
+def test_a_quoted_file_name_full_of_orders_is_a_file_name(folder: Path) -> None:
+    for text in INJECTIONS:
+        name = " ".join(text.replace("/", " ").replace('"', "'").split())[:80] + ".jsonl"
+        (folder / name).touch()
+        plan = Session(folder).ask(f'prepare "{name}"')
+        assert [(step.tool, step.args["source"]) for step in plan.steps] == [("prepare_dataset", name)]
+
+
 def test_no_text_on_disk_changes_what_is_planned(folder: Path, workdir: Path) -> None:
     """Rows, file names, a chat template and an earlier result full of orders; the plans are those without them."""
     clean = workdir / "clean"
