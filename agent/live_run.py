@@ -90,7 +90,7 @@ class LiveRun:
         if stop.number is not None and most is not None and stop.number > most:
             raise BadRequest(f"there is no {stop.after} {stop.number}: the training has {most}")
         which = f"this {stop.after}" if stop.number is None else f"{stop.after} {stop.number}"
-        return f"it stops after {which} and keeps its state; `resume` goes on from there, `keep going` takes this back"
+        return f"it stops after {which}, `resume` goes on from there; `keep going` takes this back"
 
     def progress(self) -> str:
         """How far it is, in one sentence."""

@@ -1,7 +1,6 @@
 """The chat as a person sees it: typed into a real terminal (tmux), and read off its screen."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -128,29 +127,27 @@ def test_a_running_training_is_steered_stopped_and_resumed_from_the_prompt(
     open_chat: Callable[..., Terminal], base_dir: Path, workdir: Path
 ) -> None:
     chat = open_chat(100, "-y")
-    chat.say("train smollm2-135m on rows.jsonl for 3 epochs, batch size 16, at most 100 rows")
-    chat.until("step 2/18", seconds=240)
+    chat.say("train smollm2-135m on rows.jsonl for 2 epochs, batch size 10, at most 100 rows")
+    chat.until("step 1/16", seconds=240)
     chat.say("how is it going?")
-    chat.until("of 18, epoch 0.")
+    chat.until("of 16, epoch 0.")
     chat.say("halve the learning rate from now")
     chat.until("learning_rate 0.001 → 0.0005 from the next step on")
     chat.say("save now")
     chat.say("bake a cake")
     screen = chat.until("is nothing it takes")
     assert screen.rstrip().endswith("›"), "the prompt stays at the bottom"
-    assert "▁" in screen, "the course of the loss is shown"
     chat.say("stop after this epoch")
-    chat.until("its state is kept", seconds=240)
-    stopped = re.search(r"stopped finetune_unsloth after step (6|12) of 18; its state is kept", chat.screen())
-    assert stopped is not None
+    chat.until("▁", seconds=240)  # the course of the loss
+    chat.until("stopped finetune_unsloth after step 8 of 16; its state is kept", seconds=240)
     chat.say("/resume")
-    chat.until(f"going on from step {stopped[1]} of 18", seconds=240)
-    chat.until("/18  ", seconds=240)
+    chat.until("going on from step 8 of 16", seconds=240)
+    chat.until("/16  ", seconds=240)
     chat.keys("C-c")
     chat.until(lambda screen: screen.count("its state is kept") == 2, seconds=60)
     chat.say("/resume")
     chat.until("record: runs/records/", seconds=600)
     metadata = json.loads((workdir / "runs/smollm2-135m/metadata.json").read_text())
     assert [entry["operation"]["op"] for entry in metadata["control"]] == ["set", "save", "stop"]
-    assert metadata["control"][2]["until"] == int(stopped[1])
-    assert metadata["resumed_from_step"] > int(stopped[1])
+    assert metadata["control"][2]["until"] == 8
+    assert metadata["resumed_from_step"] > 8
