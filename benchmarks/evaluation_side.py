@@ -99,7 +99,7 @@ def one_at_a_time(request: dict[str, Any]) -> dict[str, Any]:
     params.n_parallel = 1
     params.n_ctx = max(map(len, request["prompts"])) + request["max_tokens"] + 8
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
-    params.warmup = True
+    params.cache_ram_mib = 0  # else the prompts of the warm-up would be remembered
     server = xllamacpp.Server(params)
 
     def answer(tokens: list[int], most: int) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def _known(scorer: LlamaScorer, tokens: tuple[int, ...]) -> _Known:
     model = scorer.model
     with LlamaContext(model, n_ctx=len(tokens)) as context:
         for position, token in enumerate(tokens):
-            logits_V = context.decode([token], [position], [0], [True])[0].astype(np.float64)
+            logits_V: np.ndarray[Any, Any] = context.decode([token], [position], [0], [True])[0].astype(np.float64)
             if not np.isfinite(logits_V).all():
                 raise ToolFailed(
                     f"the canary failed: `{scorer.path}` computes logits that are not finite numbers; export it again"

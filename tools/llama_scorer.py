@@ -15,7 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .base import ToolFailed
 from .llama_cpp import LlamaContext, LlamaModel, cpu_threads
@@ -239,7 +239,7 @@ def log_probabilities(
 
     step = -(-count // cpu_threads())
     list(pool.map(fill, [range(start, min(start + step, count)) for start in range(0, count, step)]))
-    picked = logits_NV[rows, targets].astype(np.float64)
+    picked: np.ndarray[Any, Any] = logits_NV[rows, targets].astype(np.float64)
     with np.errstate(invalid="ignore"):
         values = picked - highest_N[rows] - log_sums_N[rows]
     if not np.isfinite(values).all():
