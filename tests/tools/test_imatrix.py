@@ -125,7 +125,7 @@ def test_each_expert_has_weights_from_the_tokens_that_it_gets(mixtral: Path) -> 
     "kind",
     [kind if kind in ("q4_k_m", "q4_0", "q2_k") else pytest.param(kind, marks=pytest.mark.slow) for kind in QUANTISED],
 )
-@pytest.mark.parametrize("name", _TABLE)
+@pytest.mark.parametrize("name", SAMPLES)
 def test_with_the_same_weights_the_tensors_are_byte_for_byte_llama_quantizes(
     name: str, kind: str, samples: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from adapters import write_adapter
 from tunesmith.tools.artifacts import write_metadata
-from tunesmith.tools.catalogue import BASE_MODELS, QUANTIZATIONS
+from tunesmith.tools.catalogue import BASE_MODELS
 from tunesmith.tools.export_gguf import ExportGgufInput, export_gguf
 from tunesmith.tools.gguf_header import read_header
+from tunesmith.tools.gguf_mixture import FILE_TYPES
 from tunesmith.tools.model_shape import CATALOGUE_SHAPES, catalogue_tensors, folder_tensors, gguf_name
 from tunesmith.tools.size_forecast import forecast_bytes
 
@@ -158,7 +159,7 @@ def test_the_forecast_of_a_small_model_is_within_a_hundredth_of_the_file(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", QUANTIZATIONS)
+@pytest.mark.parametrize("kind", FILE_TYPES)
 def test_the_forecast_is_within_a_thousandth_of_the_real_file(kind: str, base_dir: Path) -> None:
     assert _off("smollm2-135m", kind) < 0.001
     header = read_header(Path(f"{kind}.gguf"))
