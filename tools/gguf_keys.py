@@ -5,7 +5,7 @@ vocabulary of 262,144 tokens; here a list is packed at once.
 """
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import gguf
@@ -57,4 +57,5 @@ def _packed(key: str, value: "gguf.GGUFValue") -> bytes:
     start += struct.pack("<IQ", inner, len(content))
     if inner == gguf.GGUFValueType.STRING:
         return start + b"".join(map(packed_text, content))
-    return start + np.array(content, dtype=np.dtype(_SCALARS[inner.name]).newbyteorder("<")).tobytes()
+    numbers: np.ndarray[Any, Any] = np.array(content, dtype=np.dtype(_SCALARS[inner.name]).newbyteorder("<"))
+    return start + numbers.tobytes()

@@ -105,4 +105,5 @@ def _check_numbers(adapter: Path, matrices: "dict[str, np.ndarray[Any, Any]]") -
 def _bytes(matrix: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     import numpy as np
 
-    return np.ascontiguousarray(matrix).reshape(-1).view(np.uint8)
+    raw: np.ndarray[Any, Any] = np.ascontiguousarray(matrix).reshape(-1).view(np.uint8)
+    return raw

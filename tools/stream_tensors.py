@@ -153,7 +153,7 @@ def gguf_names(config: StreamConfig) -> Callable[[str], str]:
             found = known.get_name(name, try_suffixes=(".weight",))
         if found is None or not found.endswith(".weight"):
             raise Unusual(f"its tensor `{name}` is none of a plain {config.family}")
-        return found
+        return str(found)
 
     return named
 

@@ -128,7 +128,7 @@ def _byte_level(folder: Path, size: int, settings: dict[str, Any]) -> tuple[str,
     tokenizer.no_truncation()
     tokenizer.no_padding()
     split = _split_name(tokenizer, plain="add_bos_token" in settings or "add_eos_token" in settings)
-    named = settings.get("tokenizer_class")
+    named = str(settings.get("tokenizer_class"))
     if named not in PLAIN_CLASSES and _CLASS_SPLITS.get(named) != split:
         raise Unusual(f"transformers builds its tokenizer anew, as a {named}")
     by_id = {token: text for text, token in tokenizer.get_vocab().items()}
