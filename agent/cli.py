@@ -22,7 +22,7 @@ __all__ = ["main"]
 DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
 _PIPE_WIDTH = 160
 
-_COMMANDS = ("plan", "tools", "runs", "show", "resume", "doctor", "mcp")
+_COMMANDS = ("plan", "tools", "verify", "runs", "show", "resume", "doctor", "mcp")
 
 _HELP = """\
 Turn one sentence into a fine-tuned, exported and measured model.
@@ -31,6 +31,7 @@ Turn one sentence into a fine-tuned, exported and measured model.
   tunesmith                      chat; --continue takes the last one up again
   tunesmith plan "REQUEST"       print the plan, run nothing
   tunesmith tools [NAME ...]     the contract's tools; with NAME and arguments, run one
+  tunesmith verify RUN|GGUF      prove that a file is the model that was trained
   tunesmith runs                 what was asked in this folder
   tunesmith show ID              one run: plan, results, files
   tunesmith resume [ID]          go on with an unfinished run
@@ -107,6 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .tool_command import run_tool_command
 
         return _guarded(lambda: run_tool_command(arguments[1:]))
+    if command == "verify":
+        from .verify_command import run_verify_command
+
+        return _guarded(lambda: run_verify_command(arguments[1:]))
     if command == "mcp":
         from .mcp_command import run_mcp_command
 

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 from .artifacts import write_json
 from .base import BadRequest, MissingExtra, ToolFailed, on_event
 from .process import LOG_VARIABLE, PARENT_VARIABLE, RESULT_VARIABLE
-from .registry import TOOLS
+from .registry import TOOLS, VERIFY, find_tool
 
 
 def _divert_output() -> tuple[TextIO, TextIO, Path]:
@@ -56,10 +56,11 @@ def _interrupt(*_: object) -> None:
 def main() -> int:
     """Run the tool named on the command line; returns the exit status."""
     names = sys.argv[1:]
-    if len(names) != 1 or names[0] not in TOOLS:
-        print(f"usage: python -m tunesmith.tools NAME < args.json; known names: {', '.join(TOOLS)}", file=sys.stderr)
+    known = (*TOOLS, VERIFY)
+    if len(names) != 1 or names[0] not in known:
+        print(f"usage: python -m tunesmith.tools NAME < args.json; known names: {', '.join(known)}", file=sys.stderr)
         return 2
-    tool = TOOLS[names[0]]
+    tool = find_tool(names[0])
     result_stream, events, log = _divert_output()
     _end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)

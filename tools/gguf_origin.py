@@ -23,6 +23,7 @@ class Origin:
     heldout: str | None
     quantization: str | None
     sha256: str | None
+    checkpoint_dir: str | None
 
 
 def read_origin(gguf_file: Path) -> Origin | None:
@@ -45,7 +46,8 @@ def read_origin(gguf_file: Path) -> Origin | None:
         found: Any = value.get(key)
         return found if isinstance(found, str) and found else None
 
-    return Origin(path, *(text(key) for key in ("run", "base_model", "heldout", "quantization", "sha256")))
+    keys = ("run", "base_model", "heldout", "quantization", "sha256", "checkpoint_dir")
+    return Origin(path, *(text(key) for key in keys))
 
 
 def base_gguf(gguf_file: Path, origin: Origin | None, sha256: str) -> Path:

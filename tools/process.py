@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import BadRequest, MissingExtra, Result, ToolFailed
-from .registry import TOOLS
+from .registry import find_tool
 from .workplace import here
 
 __all__ = ["LOG_VARIABLE", "PARENT_VARIABLE", "RESULT_VARIABLE", "Interrupt", "run_tool"]
@@ -90,7 +90,7 @@ def run_tool(
         KeyboardInterrupt: `interrupt` asked for it, and the process ended without a result.
     """
     interrupt = interrupt or Interrupt()
-    tool = TOOLS[name]
+    tool = find_tool(name)
     tool.validate(dict(args))
     if log_file is None:
         descriptor, log_name = tempfile.mkstemp(prefix=f"tunesmith-{name}-", suffix=".log")

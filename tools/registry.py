@@ -14,7 +14,7 @@ from .finetune_unsloth import FinetuneUnslothInput, TrainedModel, finetune_unslo
 from .prepare_dataset import PrepareDatasetInput, PreparedDataset, prepare_dataset
 from .run_eval import EvalReport, RunEvalInput, run_eval
 
-__all__ = ["TOOLS", "Tool", "explain"]
+__all__ = ["TOOLS", "VERIFY", "Tool", "explain", "find_tool"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,16 @@ TOOLS: dict[str, Tool] = {
         Tool(RunEvalInput, EvalReport, run_eval),
     )
 }
+
+VERIFY = "verify"
+"""Run like a tool, but by the command line alone: no row of the contract, so nobody plans it."""
+
+
+def find_tool(name: str) -> Tool:
+    """The tool of that name, `verify` too. Raises KeyError."""
+    if name == VERIFY:
+        from .fidelity_report import Fidelity
+        from .verify import VerifyInput, verify
+
+        return Tool(VerifyInput, Fidelity, verify)
+    return TOOLS[name]
