@@ -19,11 +19,11 @@ from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from tunesmith.agent import records
-from tunesmith.agent.cli import main
+from tunesmith.agent.cli import consoles, main
 from tunesmith.agent.conversation import Conversation
 from tunesmith.agent.live_run import find_live
 from tunesmith.agent.plan import Plan, Step
-from tunesmith.agent.progress import Status
+from tunesmith.agent.progress import ProgressDisplay, Status
 from tunesmith.agent.session import Session
 from tunesmith.agent.terminal_chat import ChatCompleter, chat_prompt
 from tunesmith.tools.control_file import Save, SetValue, Stop, operations
@@ -254,6 +254,16 @@ def test_the_status_line_fits_and_shows_the_course_of_the_loss() -> None:
         assert len(status.line(width)) <= width
     assert "█" in status.line(79)
     assert status.line(120).endswith("loss 0.051  391 tokens/s  1:21 left")
+
+
+def test_text_out_of_data_cannot_drive_the_terminal(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    talk, output = consoles()
+    display = ProgressDisplay(talk, output, Status())
+    display(0, "prepare_dataset", {"event": "note", "text": "row \x1b]0;title\x07 \x1b[2J"})
+    display(0, "prepare_dataset", {"event": "sample", "title": "row 1", "before": "\x1b[2Jb", "after": "[bold]a"})
+    out, err = capsys.readouterr()
+    assert "\x1b" not in out + err and "\x07" not in out + err
+    assert "[bold]a" in err
 
 
 def typed(keys: str, conversation: Conversation) -> str:
