@@ -69,7 +69,11 @@ def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) 
     tool = governing_tool(tokens, i)
     if lead.text in ("=", ":", "is") and i > 1:
         lead = tokens[i - 2]
-    if lead.kind == "label" and lead.value[0] in (SOURCE, BASE, EVAL_SET, DATASET, TOKENIZER, DATA_DIR) and (marked or ends):
+    if (
+        lead.kind == "label"
+        and lead.value[0] in (SOURCE, BASE, EVAL_SET, DATASET, TOKENIZER, DATA_DIR)
+        and (marked or ends)
+    ):
         return SOURCE if lead.value[0] == DATASET else str(lead.value[0])
     if tool == "run_eval" and lead.text in ("on", "against", "at", "with") and (marked or (ends and not determined)):
         return EVAL_SET

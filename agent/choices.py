@@ -37,6 +37,7 @@ _NAMED_CHOICES: dict[str, dict[str, str | bool]] = {
     "prepare_dataset.allow_private_hosts": {**_SWITCH},
     "run_eval.chat_template": {**_SWITCH},
     "export_gguf.imatrix": {**_SWITCH},
+    "export_gguf.check_fidelity": {**_SWITCH},
 }
 
 

@@ -3,8 +3,8 @@
 __all__ = [
     "BASE",
     "CHECKPOINT",
-    "DATA_DIR",
     "DATASET",
+    "DATA_DIR",
     "EVAL_SET",
     "GGUF_FILE",
     "LEARNING_RATE",

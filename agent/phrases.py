@@ -212,6 +212,10 @@ CHOICES: dict[tuple[str, Any], str] = {
         "in its chat template, using the chat template, apply the chat template, apply chat template, "
         "applying the chat template"
     ),
+    ("export_gguf.check_fidelity", False): (
+        "without the fidelity check, without fidelity check, no fidelity check, skip the fidelity check, "
+        "skip fidelity check, without checking fidelity"
+    ),
     ("export_gguf.imatrix", True): (
         "imatrix, i matrix, imatrix quant, imatrix quants, imatrix quantization, imatrix quantisation, "
         "importance matrix, importance matrices, importance weights, importance weighting, importance weighted, "

@@ -16,6 +16,7 @@ from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note
 from .locations import local_path
 
 if TYPE_CHECKING:
+    from .fidelity_report import Fidelity
     from .llama_cpp import LlamaModel
     from .model_source import ModelSource
 
@@ -58,6 +59,10 @@ class ExportGgufInput(ToolInput):
     imatrix: bool = Field(
         default=False, description="pack with an importance matrix, computed from the rows that the run was trained on"
     )
+    check_fidelity: bool = Field(
+        default=True,
+        description="prove link by link that the file computes what was trained, as `tunesmith verify` does",
+    )
 
     def reads(self) -> list[Path]:
         path = local_path(self.checkpoint_dir)
@@ -75,12 +80,15 @@ class GgufFile(Result):
     tensor_types: dict[str, int] = Field(description="how many tensors have which ggml type")
     modelfile: str | None = Field(description="the Modelfile for Ollama beside it; none beside an adapter")
     remark: str | None = Field(description="why the file is larger than its name suggests, where it is")
+    fidelity: str | None = Field(
+        default=None, description="what the fidelity chain found, in words; None where it was not asked for"
+    )
     seconds: float
     sha256: str
 
     def summary(self) -> str:
         size = f"{self.gguf_file}: {self.bytes / 1e6:.1f} MB, {self.bits_per_weight:.2f} bits a weight"
-        return f"{size}\n{self.remark}" if self.remark else size
+        return "\n".join(filter(None, (size, self.remark, self.fidelity)))
 
 
 def export_gguf(request: ExportGgufInput) -> GgufFile:
@@ -94,7 +102,8 @@ def export_gguf(request: ExportGgufInput) -> GgufFile:
         BadRequest: `checkpoint_dir` holds no adapter and no model, or an output exists; `lora` without an adapter;
             `imatrix` where the rows of the training are not known or not there.
         MissingExtra: a package that converts or quantises is not installed.
-        ToolFailed: no disk space, a converter stopped, or the file would read text otherwise than its tokenizer.
+        ToolFailed: no disk space, a converter stopped, or the file would read text otherwise than its tokenizer, or
+            would compute another model than the one that was trained.
     """
     started = time.monotonic()
     from .model_source import find_model
@@ -133,11 +142,12 @@ def _weighing_dataset(source: "ModelSource", request: ExportGgufInput) -> str | 
 def _export(
     source: "ModelSource", request: ExportGgufInput, output: Path, workspace: Path, weighing: str | None, started: float
 ) -> GgufFile:
+    from .fidelity_report import write_fidelity
     from .gguf_header import read_header
 
     beside = _outputs(output)
     with new_file(output) as partial:
-        text = remark = matrix = None
+        text = remark = matrix = fidelity = None
         model_dir = workspace / source.name
         if request.quantization == "lora":
             _write_adapter(source, partial)
@@ -153,11 +163,15 @@ def _export(
                 remark = weighted.remark
                 matrix = {"dataset": weighing, "rows": weighted.rows, "tokens": weighted.tokens}
             text = _checked(partial, model_dir, output.name, source.dataset)
+            if request.check_fidelity:
+                fidelity = _proved(partial, source, request.quantization, text, output, workspace)
         header = read_header(partial)
         sha256 = file_sha256(partial)
         if text is not None:
             with new_file(beside.modelfile) as modelfile_partial:
                 modelfile_partial.write_text(text, encoding="utf-8")
+        if fidelity is not None:
+            write_fidelity(fidelity, beside.fidelity)
         write_json(
             beside.json,
             {
@@ -179,6 +193,7 @@ def _export(
             tensor_types=header.type_counts(),
             modelfile=None if text is None else str(beside.modelfile),
             remark=remark,
+            fidelity=None if fidelity is None else _in_words(fidelity),
             seconds=round(time.monotonic() - started, 2),
             sha256=sha256,
         )
@@ -231,20 +246,54 @@ def _rendered_samples(model: "LlamaModel") -> list[str]:
     return render_chats(model.chat_template, chats, bos_token=bos, eos_token=eos)
 
 
+def _proved(
+    gguf: Path, source: "ModelSource", quantization: str, modelfile: str, output: Path, workspace: Path
+) -> "Fidelity":
+    """Hold the file against the model that was trained. What few bits cost is told; anything else that differs stops
+    the export."""
+    from .fidelity import fidelity_chain
+
+    note("comparing the file with the model it was made from")
+    with fidelity_chain(source, workspace) as chain:
+        found = chain.check(gguf, quantization=quantization, modelfile=modelfile, name=str(output))
+    if damage := found.damage():
+        raise ToolFailed(f"`{output.name}` would not be the model that was trained: {'; '.join(damage)}")
+    return found
+
+
+def _in_words(found: "Fidelity") -> str:
+    """One or two lines for the result."""
+    if found.broken():
+        return "\n".join(found.broken())
+    last = next((link for link in reversed(found.links) if link.mean_kl is not None), None)
+    if last is None:
+        return f"not compared with the model it was made from: {found.links[-1].reason}" if found.links else ""
+    return (
+        f"sound: {sum(link.verdict == 'sound' for link in found.links)} of {len(found.links)} links checked; "
+        f"{last.after} keeps {last.agreement:.0%} of the most probable next words (mean KL {last.mean_kl:.2g} nats)"
+    )
+
+
 @dataclass(frozen=True)
 class _Outputs:
-    """The three files of one export; iterating gives the order in which they appear."""
+    """The files of one export, in the order in which they appear; iterating begins with the GGUF."""
 
     modelfile: Path
+    fidelity: Path
     json: Path
     gguf: Path
 
     def __iter__(self) -> Iterator[Path]:
-        return iter((self.gguf, self.modelfile, self.json))
+        return iter((self.gguf, self.modelfile, self.fidelity, self.json))
 
 
 def _outputs(output: Path) -> _Outputs:
-    return _Outputs(output.with_name(f"{output.stem}.Modelfile"), output.with_name(f"{output.stem}.json"), output)
+    from .verify import report_file
+
+    stem = output.stem
+    return _Outputs(
+        output.with_name(f"{stem}.Modelfile"), report_file(output), output.with_name(f"{stem}.json"), output
+    )
 
 
 def _default_output(source: "ModelSource", quantization: str) -> Path:
@@ -272,8 +321,9 @@ def _clear_leftovers(output: Path, request: ExportGgufInput) -> None:
         ):
             return
     if beside.modelfile.read_bytes().startswith(f"FROM ./{output.name}\n".encode()):
-        beside.modelfile.unlink()
         beside.json.unlink(missing_ok=True)
+        beside.fidelity.unlink(missing_ok=True)
+        beside.modelfile.unlink()
 
 
 def _workspace_of(output: Path) -> Path:

@@ -24,6 +24,7 @@ class Link(BaseModel):
     agreement: float | None = Field(default=None, description="share of positions with the same most probable token")
     limit: float | None = Field(default=None, description="mean KL that the link may have")
     reason: str = ""
+    by_packing: bool = Field(default=False, description="whether what is lost is the price of fewer bits a weight")
 
     @property
     def name(self) -> str:
@@ -58,6 +59,11 @@ class Fidelity(Result):
         links = [f"{link.name}: {link.reason}" for link in self.links if link.verdict == "broken"]
         prompts = [f"prompt, {p.conversation}: {p.reason}" for p in self.prompts if p.verdict == "different"]
         return links + prompts
+
+    def damage(self) -> list[str]:
+        """What is broken beyond the price of few bits a weight, one sentence each."""
+        price = {f"{link.name}: {link.reason}" for link in self.links if link.by_packing}
+        return [sentence for sentence in self.broken() if sentence not in price]
 
     def summary(self) -> str:
         checked = sum(link.verdict != "not checked" for link in self.links)

@@ -79,7 +79,13 @@ def _export(base_model: str, quantization: str, path: Path) -> None:
     from .process import run_tool
 
     note(f"exporting the untuned `{base_model}` as {quantization} to compare with, once")
-    arguments = {"checkpoint_dir": base_model, "quantization": quantization, "output_file": str(path)}
+    # The tuned file's own export has just proved the way from weights to file.
+    arguments = {
+        "checkpoint_dir": base_model,
+        "quantization": quantization,
+        "output_file": str(path),
+        "check_fidelity": False,
+    }
     try:
         run_tool("export_gguf", arguments)
     except (BadRequest, ToolFailed):

@@ -23,6 +23,7 @@ from tunesmith.tools.gguf_quants import quantize_file
 from tunesmith.tools.llama_cpp import LlamaContext, LlamaModel
 from tunesmith.tools.merge import merge_adapter
 from tunesmith.tools.registry import TOOLS
+from tunesmith.tools.safetensors_files import read_rows
 
 pytestmark = [
     pytest.mark.usefixtures("workdir"),
@@ -31,8 +32,14 @@ pytestmark = [
 ]
 
 
-def _export(checkpoint: Path | str, kind: str = "q4_k_m", output: str | None = "out/model.gguf") -> GgufFile:
-    return export_gguf(ExportGgufInput(checkpoint_dir=str(checkpoint), quantization=kind, output_file=output))
+def _export(
+    checkpoint: Path | str, kind: str = "q4_k_m", output: str | None = "out/model.gguf", *, check_fidelity: bool = False
+) -> GgufFile:
+    return export_gguf(
+        ExportGgufInput(
+            checkpoint_dir=str(checkpoint), quantization=kind, output_file=output, check_fidelity=check_fidelity
+        )
+    )
 
 
 @pytest.fixture
@@ -227,7 +234,7 @@ def test_the_file_computes_what_transformers_computes(run_folder: Path, tiny_lla
 def test_an_export_imports_neither_torch_nor_transformers(run_folder: Path) -> None:
     code = (
         "import sys; from tunesmith.tools.export_gguf import ExportGgufInput, export_gguf\n"
-        "export_gguf(ExportGgufInput(checkpoint_dir=sys.argv[1], output_file='out/model.gguf'))\n"
+        "export_gguf(ExportGgufInput(checkpoint_dir=sys.argv[1], output_file='out/model.gguf', check_fidelity=False))\n"
         "print(sorted({'torch', 'transformers', 'auto_round'} & set(sys.modules)))\n"
     )
     done = subprocess.run(
@@ -250,6 +257,27 @@ def test_what_the_one_pass_does_not_know_goes_through_the_converters(
     header = read_header(tmp_path / result.gguf_file)
     assert header.metadata["llama.rope.scaling.factor"] == 2.0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model.Modelfile", "model.gguf", "model.json"]
+
+
+def test_an_export_is_held_against_the_model_it_was_made_from(run_folder: Path, tmp_path: Path) -> None:
+    result = _export(run_folder, "q8_0", check_fidelity=True)
+    assert result.fidelity is not None and result.fidelity in result.summary()
+    report = json.loads((tmp_path / "out/model.verify.json").read_text())
+    assert [link["after"] for link in report["links"]] == ["adapter", "merged", "f16 GGUF", "q8_0 GGUF"]
+    assert {link["verdict"] for link in report["links"]} == {"sound"} and report["sha256"] == result.sha256
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".Modelfile", ".gguf", ".json", ".json"]
+
+
+def test_a_file_without_the_fine_tune_is_not_exported(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmerged(pair: Any) -> Any:
+        return read_rows(pair.base, 0, pair.base.shape[0]), True
+
+    monkeypatch.setattr("tunesmith.tools.stream_tensors.merge_pair", unmerged)
+    with pytest.raises(ToolFailed, match="would not be the model that was trained: merged -> f16 GGUF"):
+        _export(run_folder, "q8_0", check_fidelity=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_export_takes_the_next_free_name(tiny_llama: Path, tmp_path: Path) -> None:
@@ -294,7 +322,12 @@ def test_a_qwen_is_exported(base_dir: Path, tmp_path: Path) -> None:
 
 def _killed_export(run_folder: Path, until: Callable[[], bool]) -> None:
     """Start an export in a process of its own and kill it as soon as `until` is true."""
-    args = {"checkpoint_dir": str(run_folder), "quantization": "q4_k_m", "output_file": "out/model.gguf"}
+    args = {
+        "checkpoint_dir": str(run_folder),
+        "quantization": "q4_k_m",
+        "output_file": "out/model.gguf",
+        "check_fidelity": False,
+    }
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "tunesmith.tools", "export_gguf"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
