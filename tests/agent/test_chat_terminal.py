@@ -25,6 +25,7 @@ class Terminal:
         self._socket = str(folder / "tmux")
         self._screens = folder / f"recording-{columns}.txt"
         command = [sys.executable, "-P", "-m", "tunesmith.agent.cli", *options]
+        shell = ["sh", "-c", '"$@"; echo "the chat ended: $?"; sleep 60', "sh"]
         size = ["-x", str(columns), "-y", "34"]
         variables = [f"XDG_STATE_HOME={folder / 'state'}", "HF_ENDPOINT=http://127.0.0.1:9", "TERM=xterm-256color"]
         self._tmux(
@@ -35,6 +36,7 @@ class Terminal:
             "-s",
             "chat",
             *size,
+            *shell,
             "env",
             "-u",
             "COLUMNS",
@@ -43,7 +45,6 @@ class Terminal:
             *variables,
             *command,
         )
-        self._tmux("set-option", "-g", "remain-on-exit", "on")
 
     def _tmux(self, *arguments: str) -> str:
         return subprocess.run(
@@ -75,6 +76,10 @@ class Terminal:
             assert time.monotonic() < deadline, f"{seen!r} did not appear:\n{self.screen(history=True)}"
             time.sleep(0.05)
 
+    def until_ready(self, seen: str) -> str:
+        """Wait for a text and, below it, the prompt that takes the next line."""
+        return self.until(lambda screen: seen in screen and screen.rstrip().endswith("›"))
+
     def close(self) -> None:
         """End the terminal, whatever runs in it."""
         subprocess.run(["tmux", "-S", self._socket, "kill-server"], capture_output=True, check=False)
@@ -104,21 +109,22 @@ def test_a_plan_is_shown_changed_run_and_found_again_tomorrow(open_chat: Callabl
     assert all(name in menu for name in ("/plan", "/runs", "/show", "/resume", "/undo", "/model", "/help"))
     chat.keys("C-c")
     chat.say("prepare rows.jsonl for training")
-    screen = chat.until("run this plan? [y]es, [n]o, or a change")
+    screen = chat.until_ready("estimate:")
+    assert "run this plan? [y]es, [n]o, or a change" in screen
     assert "rows.jsonl" in screen and "you" in screen and "default: output_dir data/" in screen
     chat.say("heldout_fraction=0.2")
-    assert "changed: heldout_fraction 0.1 → 0.2" in chat.until("changed:")
+    assert "changed: heldout_fraction 0.1 → 0.2" in chat.until_ready("changed:")
     chat.keys("C-d")
-    chat.until("Pane is dead")
+    chat.until("the chat ended: 0")
 
     tomorrow = open_chat(columns, "--continue")
-    assert "heldout_fraction 0.2" in " ".join(tomorrow.until("run this plan?").split())
+    assert "heldout_fraction 0.2" in " ".join(tomorrow.until_ready("changed:").split())
     tomorrow.say("y")
     screen = tomorrow.until("record: runs/records/")
     assert "240 training rows in data/train, 60 held-out rows in data/heldout" in " ".join(screen.split())
     assert "took: 0:0" in screen
     tomorrow.say("exit")
-    tomorrow.until("Pane is dead (status 0")
+    tomorrow.until("the chat ended: 0")
     assert [record.state for record in records.load_all()][-1] == "done"
 
 
