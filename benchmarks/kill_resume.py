@@ -77,7 +77,7 @@ def trial(number: int, moment: float, request: str) -> dict[str, Any]:
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
-        kill(process, whole_tree=number % 2 == 1)
+        kill(process, whole_tree=number // 2 % 2 == 1)
     before, checkpoints = record_of(folder), complete_checkpoints(folder)
     resumed = subprocess.run([*TUNESMITH, "resume"], cwd=folder, capture_output=True, text=True, check=False)
     after = record_of(folder)
@@ -95,7 +95,13 @@ def trial(number: int, moment: float, request: str) -> dict[str, Any]:
         if trained_on and checkpoints and new["result"] and new["result"]["resumed_from_step"] is None:
             faults.append(f"training began at zero although {checkpoints[-1]} was complete")
     at = next((step["tool"] for step in before["steps"] if step["state"] == "running"), before["state"])
-    outcome = {"moment": round(moment, 1), "at": at, "checkpoints": checkpoints, "faults": faults}
+    outcome = {
+        "moment": round(moment, 1),
+        "killed": not finished,
+        "at": at,
+        "checkpoints": checkpoints,
+        "faults": faults,
+    }
     print(f"{number + 1}: {outcome}", file=sys.stderr, flush=True)
     if not faults:
         shutil.rmtree(folder)
@@ -116,7 +122,11 @@ def main() -> int:
     length = time.monotonic() - began
     shutil.rmtree(folder)
     print(f"undisturbed: {length:.0f} s", file=sys.stderr, flush=True)
-    outcomes = [trial(number, length * (number + 0.5) / options.moments, request) for number in range(options.moments)]
+    # Every second moment first, so that a run that is cut short has seen all of the job.
+    order = [*range(0, options.moments, 2), *range(1, options.moments, 2)]
+    outcomes = [trial(number, length * (number + 0.5) / options.moments, request) for number in order]
+    # A job that was faster than the undisturbed one may be done before its moment comes; that shows nothing.
+    outcomes = [outcome for outcome in outcomes if outcome["killed"]]
     good = sum(not outcome["faults"] for outcome in outcomes)
     places: dict[str, int] = {}
     for outcome in outcomes:
