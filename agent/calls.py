@@ -15,7 +15,7 @@ def read_calls(text: str) -> Frame | None:
     >>> read_calls('run_eval("models/a.gguf", eval_set="piqa")').values
     {'run_eval.gguf_file': ['models/a.gguf'], 'run_eval.eval_set': ['piqa']}
     >>> read_calls('run_eval("models/a.gguf", question=2)').reply
-    '`run_eval` has no parameter `question`; it takes gguf_file, eval_set, limit'
+    '`run_eval` has no parameter `question`; it takes gguf_file, eval_set, limit, data_dir, chat_template'
     """
     if "(" not in text or not any(tool in text for tool in TOOLS):
         return None

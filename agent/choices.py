@@ -11,6 +11,7 @@ from .reading import Reading
 from .words import Token, quantizations_like, word_set
 
 __all__ = [
+    "is_half",
     "loads_base",
     "read_bad_rows",
     "read_bits_and_splits",
@@ -124,7 +125,10 @@ def read_quantizations(reading: Reading) -> None:
             continue
         token.used = True
         next_tool = next((t.value for t in reading.tokens[i + 1 : i + 3] if t.kind == "tool"), None)
-        if token.kind == "bits" and next_tool == "export_safetensors":
+        merged = next_tool == "export_safetensors" or (
+            "export_safetensors" in reading.want and "export_gguf" not in reading.want
+        )
+        if merged and (token.kind == "bits" or is_half(token)):
             continue
         loads = loads_base(reading, i)
         if token.kind == "bits":
@@ -148,6 +152,11 @@ def read_quantizations(reading: Reading) -> None:
         if not loads:
             reading.want.setdefault("export_gguf", "noun")
             reading.drop.discard("export_gguf")
+
+
+def is_half(token: Token) -> bool:
+    """Whether a token is one of the names of a 16-bit float: `fp16`, `bf16`."""
+    return token.kind == "quant" and re.fullmatch(r"b?f(?:p|loat)?16", str(token.value).lower()) is not None
 
 
 def loads_base(reading: Reading, i: int) -> bool:

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it: `--help` starts with argpar
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -211,24 +212,14 @@ def _request(request: str, assume_yes: bool, dry_run: bool) -> int:
     from .session import Session
 
     load()
-    if (told := _steer(request)) is not None:
+    from .live_run import steer
+
+    if (told := steer(request)) is not None:
         consoles()[0].print(told, markup=False, soft_wrap=True)
         return DONE
     session = Session()
+    dry_run |= bool(re.search(r"\bdry[- ]run\b", request, re.IGNORECASE))
     return answer(session, session.ask(request), assume_yes=assume_yes, dry_run=dry_run)
-
-
-def _steer(text: str) -> str | None:
-    """Pass a word for a running training on to it; None where nothing runs in this folder, or it is no such word."""
-    from .steering import read_wish
-
-    wish = read_wish(text)
-    if wish is None:
-        return None
-    from .live_run import find_live
-
-    live = find_live()
-    return live.answer(wish) if live is not None else None
 
 
 def answer(session: "Session", plan: "Plan", *, assume_yes: bool, dry_run: bool = False) -> int:

@@ -13,7 +13,7 @@ from .chat_commands import meant_by, show_help, show_models, split_command
 from .cli import DONE, FAILED, REFUSED, answer, consoles
 from .estimate import estimate
 from .executor import Watcher
-from .live_run import find_live, refused
+from .live_run import find_live, refused, steer
 from .plan import Plan
 from .preview import show_plan, show_record, show_records
 from .progress import ProgressDisplay, Status
@@ -24,7 +24,7 @@ from .steering import read_wish
 __all__ = ["Conversation"]
 
 _YES = {"y", "yes", "run", "run it", "go", "ok", "approve"}
-_NO = {"n", "no", "refuse", "drop it", "forget it"}
+_NO = {"n", "no", "nope", "nah", "no thanks", "no thank you", "not now", "refuse", "cancel", "drop it", "forget it"}
 
 
 class Conversation:
@@ -76,9 +76,13 @@ class Conversation:
             return self._command(*command)
         if self.busy:
             return self._steer(text)
-        if self.offer is not None and text.lower() in _YES:
+        if (told := steer(text)) is not None:
+            self._tell(told)
+            return DONE
+        said = text.lower().rstrip(".!")
+        if self.offer is not None and said in _YES:
             return self._approve(self.offer)
-        if self.offer is not None and text.lower() in _NO:
+        if self.offer is not None and said in _NO:
             self.offer.state = "declined"
             records.save(self.offer)
             self.offer = None

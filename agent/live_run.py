@@ -12,9 +12,9 @@ from tunesmith.tools.control_file import GoOn, Operation, Save, SetValue, Stop, 
 
 from . import records
 from .records import Record, StepRecord
-from .steering import EXAMPLES, AskProgress, SetRate, Wish
+from .steering import EXAMPLES, AskProgress, SetRate, Wish, read_wish
 
-__all__ = ["LiveRun", "clock", "find_live"]
+__all__ = ["LiveRun", "clock", "find_live", "refused", "steer"]
 
 _RECENT = 20  # steps whose speed and loss are told
 
@@ -22,19 +22,26 @@ _RECENT = 20  # steps whose speed and loss are told
 def find_live() -> "LiveRun | None":
     """The run that is at work in this folder, whichever process started it."""
     for record in reversed(records.load_all()):
-        if record.state == "running" and _at_work(record):
+        if record.state == "running":
             position = next((i for i, step in enumerate(record.steps) if step.state == "running"), None)
             return None if position is None else LiveRun(record, position)
     return None
 
 
-def _at_work(record: Record) -> bool:
-    """Whether a process, this one or another, works on a record now."""
-    try:
-        with records.lock(record, patience_seconds=0):
-            return False
-    except BadRequest:
-        return True
+def steer(text: str) -> str | None:
+    """Pass a word for a running training on to it, and say what came of it; None for any other message.
+
+    Raises:
+        BadRequest: the step that is going on can't do it.
+    """
+    wish = read_wish(text)
+    if wish is None:
+        return None
+    if (live := find_live()) is not None:
+        return live.answer(wish)
+    if isinstance(wish, AskProgress | Save) or (isinstance(wish, Stop) and wish != Stop()):
+        return "nothing is running in this folder; `tunesmith runs` lists what ran"
+    return None  # the words may mean the last plan
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from .amount_values import Amounts
 from .bare_names import Roles
-from .choices import loads_base
+from .choices import is_half, loads_base
 from .corrections import is_retracted
 from .keys import BASE, DATASET, SOURCE
 from .reading import Reading
@@ -75,7 +75,10 @@ def _settle_export(reading: Reading) -> None:
     if "export" in reading.drop:
         reading.drop.discard("export")
         reading.drop |= {"export_gguf", "export_safetensors"}
-    typed = any(t.kind == "quant" and not loads_base(reading, i) for i, t in enumerate(reading.tokens))
+    # `safetensors in fp16` names what such an export is anyway, no type of GGUF.
+    typed = any(
+        t.kind == "quant" and not is_half(t) and not loads_base(reading, i) for i, t in enumerate(reading.tokens)
+    )
     strength = reading.want.pop("export", None)
     if strength and not ("export_safetensors" in reading.want and "export_gguf" not in reading.want and not typed):
         reading.want.setdefault("export_gguf", strength)

@@ -160,9 +160,23 @@ def save(record: Record) -> None:
 
 def _load(folder: Path) -> Record | None:
     try:
-        return Record.model_validate(read_json(folder / "record.json"))
+        record = Record.model_validate(read_json(folder / "record.json"))
     except (OSError, ValueError, ValidationError):
         return None
+    if record.state == "running" and not _at_work(record):  # its process was killed before it could say so
+        record.state = "interrupted"
+        for step in record.steps:
+            step.state = "interrupted" if step.state == "running" else step.state
+    return record
+
+
+def _at_work(record: Record) -> bool:
+    """Whether a process, this one or another, works on a record now."""
+    try:
+        with lock(record, patience_seconds=0):
+            return False
+    except (BadRequest, OSError):
+        return True
 
 
 def load_all() -> list[Record]:

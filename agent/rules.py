@@ -57,6 +57,8 @@ _EARLIER = 20  # messages that a lone number is held against
 def read(text: str, history: History) -> Frame:
     """What a message asks for, in the light of what ran before. Never raises, whatever the text."""
     text = text[:_LONGEST]
+    if history.last is not None and text.strip(" .!").lower() == "undo":
+        return Frame("undo")  # whatever was asked meanwhile
     return read_calls(text) or _read(Reading(text, history))
 
 

@@ -97,10 +97,12 @@ class Session:
         """The plan for a request, with the problems that this machine would have with it; records nothing.
 
         Args:
+            text: what to do, in plain words; bytes that were no text become question marks.
             taken: paths that the plan must not write to, beside those that exist.
         """
         with working_in(self._folder):
-            return self._shown_plan(self._planner.plan(text, self._history(taken)))
+            readable = text.encode("utf-8", "replace").decode("utf-8")
+            return self._shown_plan(self._planner.plan(readable, self._history(taken)))
 
     def call(self, tool: str, args: Mapping[str, Any], *, taken: Collection[str] = ()) -> Proposal:
         """The plan for one call of one of the contract's tools: defaults and free paths for what `args` leaves out.

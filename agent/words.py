@@ -66,7 +66,7 @@ _QUANT = (
     r"(?:bf|fp|f|float|int)(?:4|8|16|32)\b|mxfp4|[it]q\d\w*)"
 )
 _NUMBER = (
-    r"(?<![\w.])(?P<number>[-+−–]?(?:\d{1,3}(?:,\d{3})+(?!\d)|0,\d+|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+|(?<=\d)\.(?!\w))?"
+    r"(?<![\w.])(?P<number>[-+−–]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+,\d+(?![\d,]|\.\d)|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+|(?<=\d)\.(?!\w))?"
     r"(?<=[\d.])(?:\s?(?:[x×*])\s?10\s?\^\s?(?P<power>[-−]?\d+)|[eE][-+−]?\d+)?)"
     r"(?:\s?(?P<unit>%|percent\b|per\s?cent\b|[x×](?!\w)|k(?!\w)|m(?!\w)))?"
 )
@@ -268,7 +268,9 @@ def _number(match: re.Match[str]) -> Token:
     power = match.group("power")
     if power is not None:
         text = re.split(r"\s?[x×*]", text)[0] + "e" + power.replace("−", "-")
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text) if not re.match(r"[-+]?0,", text) else text.replace(",", ".")
+    if not re.match(r"[-+]?0,", text):
+        text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    text = text.replace(",", ".")  # `1,5` as one and a half
     unit = (match.group("unit") or "").lower().replace("×", "x")
     value = float(text)
     written_whole = re.fullmatch(r"[-+]?\d+\.?", text) is not None

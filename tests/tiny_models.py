@@ -66,6 +66,7 @@ def make_tiny_gemma(folder: Path, *, hidden: int = 64, inner: int = 128, vocab: 
         num_attention_heads=4,
         num_key_value_heads=1,
         head_dim=16,
+        query_pre_attn_scalar=16,  # as in Gemma, where it is the head's size: llama.cpp scales by that
         sliding_window=512,
         layer_types=["sliding_attention", "full_attention"],
         max_position_embeddings=2048,

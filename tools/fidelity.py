@@ -169,10 +169,10 @@ class FidelityChain:
 
         if link.verdict == "not checked":
             return link
-        link = link.model_copy(update={"by_packing": link.mean_kl is not None})
+        link = link.model_copy(update={"by_rounding": link.mean_kl is not None})
         damage = damaged_tensor(self._f16_file, gguf)
         reason = "; ".join(filter(None, (damage, link.reason)))
-        return link.model_copy(update={"verdict": "broken", "reason": reason, "by_packing": False}) if damage else link
+        return link.model_copy(update={"verdict": "broken", "reason": reason, "by_rounding": False}) if damage else link
 
     def _model_dir(self) -> Path:
         """The checkpoint as one model folder, merged by the rules of every export."""
@@ -259,6 +259,7 @@ class FidelityChain:
             agreement=found.agreement if found.finite else None,
             limit=judgement.limit,
             reason=judgement.reason,
+            by_rounding=judgement.by_rounding,
         )
 
     @property

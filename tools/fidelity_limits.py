@@ -9,11 +9,15 @@ __all__ = ["Judgement", "file_limit", "judge_change", "judge_same", "merge_limit
 
 @dataclass(frozen=True)
 class Judgement:
-    """`limit` is the mean KL that a link may have; of a change, the largest KL that it must exceed."""
+    """`limit` is the mean KL that a link may have; of a change, the largest KL that it must exceed.
+
+    `by_rounding` is set where a link is broken by no more than rounding costs, because the fine-tune changed little.
+    """
 
     sound: bool
     limit: float
     reason: str = ""
+    by_rounding: bool = False
 
 
 NO_CHANGE = 1e-6
@@ -101,10 +105,13 @@ def judge_same(found: Divergence, limit: float, *, effect: float | None, towards
             f"it lies nearer to the untuned base (mean KL {towards_base.mean_kl:.2g}): the fine-tune is lost",
         )
     share = None if effect is None else max(LOST_SHARE * effect, COMPUTED_ALIKE)
-    if share is not None and limit > share and found.mean_kl > share:
-        return Judgement(
-            False, share, f"it costs {found.mean_kl / effect:.0%} of what the fine-tune changed" if effect else ""
-        )
     if found.mean_kl > limit:
         return Judgement(False, limit, f"mean KL {found.mean_kl:.2g} is more than the {limit:g} that rounding explains")
+    if share is not None and found.mean_kl > share:
+        of = (
+            f"{found.mean_kl / effect:.0%} of what the fine-tune changed"
+            if effect
+            else "more than the fine-tune changed"
+        )
+        return Judgement(False, share, f"rounding costs {of}", by_rounding=True)
     return Judgement(True, limit if share is None else min(limit, share))

@@ -24,7 +24,7 @@ class Link(BaseModel):
     agreement: float | None = Field(default=None, description="share of positions with the same most probable token")
     limit: float | None = Field(default=None, description="mean KL that the link may have")
     reason: str = ""
-    by_packing: bool = Field(default=False, description="whether what is lost is the price of fewer bits a weight")
+    by_rounding: bool = Field(default=False, description="whether what is lost is the price of fewer bits a weight")
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Fidelity(Result):
 
     def damage(self) -> list[str]:
         """What is broken beyond the price of few bits a weight, one sentence each."""
-        price = {f"{link.name}: {link.reason}" for link in self.links if link.by_packing}
+        price = {f"{link.name}: {link.reason}" for link in self.links if link.by_rounding}
         return [sentence for sentence in self.broken() if sentence not in price]
 
     def summary(self) -> str:

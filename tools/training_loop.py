@@ -252,8 +252,7 @@ class StepKeeper:
             raise KeyboardInterrupt
         if stop and progress.step < progress.total:
             raise ToolFailed(
-                f"stopped after step {progress.step} of {progress.total}, {STOPPED}; "
-                "the same call goes on from here"
+                f"stopped after step {progress.step} of {progress.total}, {STOPPED}; the same call goes on from here"
             )
 
     def _record(self, loss: float, norm: float, rate: float, seconds: float) -> None:

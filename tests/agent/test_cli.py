@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tunesmith.agent.cli import main
-from tunesmith.agent.records import load_all
+from tunesmith.agent.records import load_all, lock
 
 
 @pytest.fixture
@@ -60,6 +60,35 @@ def test_a_dry_run_leaves_a_record_that_says_so(rows: Path, capsys: pytest.Captu
     assert record["dry_run"] is True
     assert {step["state"] for step in record["steps"]} == {"waiting"}
     assert not Path("data").exists()
+
+
+def test_a_request_that_says_dry_run_runs_nothing(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-y", "prepare rows.jsonl, dry run only"]) == 0
+    assert [record.dry_run for record in load_all()] == [True] and not Path("data").exists()
+
+
+def test_a_question_about_a_run_plans_nothing(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--dry-run", "prepare rows.jsonl"])
+    assert main(["-y", "how is it going?"]) == 0
+    assert "nothing is running" in capsys.readouterr().err
+    assert len(load_all()) == 1
+
+
+def test_bytes_that_are_no_text_are_a_question_like_any_other(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-y", "\udcff\udcfe"]) == 2
+    assert capsys.readouterr().err.strip() and load_all()[0].request == "??"
+
+
+def test_a_run_whose_process_was_killed_is_told_as_interrupted(rows: Path) -> None:
+    main(["-y", "prepare rows.jsonl"])
+    file = load_all()[0].folder / "record.json"
+    record = json.loads(file.read_text())
+    record["state"] = record["steps"][0]["state"] = "running"
+    file.write_text(json.dumps(record))
+    (found,) = load_all()
+    assert (found.state, found.steps[0].state) == ("interrupted", "interrupted")
+    with lock(found):
+        assert load_all()[0].state == "running"
 
 
 def test_a_run_prints_its_result_and_the_same_request_again_runs_nothing(

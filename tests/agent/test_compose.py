@@ -41,6 +41,8 @@ def test_every_effective_value_stands_in_the_arguments_with_its_origin() -> None
         "checkpoint_dir": "runs/smollm2-135m",
         "quantization": "q4_k_m",
         "output_file": "models/smollm2-135m-finetuned.gguf",
+        "imatrix": False,
+        "check_fidelity": True,
     }
     for step in plan.steps:
         assert list(step.origin) == list(step.args)

@@ -244,3 +244,25 @@ def test_the_names_of_the_hugging_face_trainer_are_understood() -> None:
     plan = converse("tune qwen3 0.6b on bikes.csv with per_device_train_batch_size=2, num_train_epochs=3")
     assert argument(plan, TRAIN, "batch_size") == [2] and argument(plan, TRAIN, "epochs") == [3]
     assert plan.reply is None
+
+
+@pytest.mark.parametrize(
+    "text", ["export runs/bikes as fp16 safetensors", "export runs/bikes as safetensors only, bf16"]
+)
+def test_the_precision_of_safetensors_orders_no_gguf(text: str) -> None:
+    assert running(converse(text)) == [FOLDER]
+    assert running(converse("export runs/bikes as f16 gguf and safetensors")) == [GGUF, FOLDER]
+
+
+def test_a_comma_may_stand_for_the_decimal_point() -> None:
+    assert argument(converse("tune qwen3 0.6b on bikes.csv, lr 1,5e-4"), TRAIN, "learning_rate") == [1.5e-4]
+    assert argument(converse("prepare bikes.csv, limit 5,000"), PREPARE, "limit") == [5000]
+    plan = converse("tune qwen3 0.6b on bikes.csv for 1,5 epochs")
+    assert not plan.steps and plan.reply is not None and "1.5" in plan.reply
+
+
+def test_undo_takes_back_the_last_change_even_where_a_question_is_open() -> None:
+    asked = converse(BIKES, "change to 5 epochs", "export it as q4")
+    assert not asked.steps and asked.pending is not None
+    plan = converse(BIKES, "change to 5 epochs", "export it as q4", "undo")
+    assert [step.args["epochs"] for step in plan.steps if step.tool == TRAIN] == [3]

@@ -42,7 +42,13 @@ def notes() -> Any:
 
 def _export(checkpoint: Path | str, kind: str, output: str, *, imatrix: bool) -> GgufFile:
     return export_gguf(
-        ExportGgufInput(checkpoint_dir=str(checkpoint), quantization=kind, output_file=output, imatrix=imatrix)
+        ExportGgufInput(
+            checkpoint_dir=str(checkpoint),
+            quantization=kind,
+            output_file=output,
+            imatrix=imatrix,
+            check_fidelity=False,
+        )
     )
 
 
