@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 __all__ = [
     "ADAPTER_TYPE",
@@ -10,6 +11,7 @@ __all__ = [
     "LOAD_PRECISION",
     "QUANTIZATIONS",
     "BaseModelEntry",
+    "FileType",
     "find_base_model",
     "learning_rate_for",
 ]
@@ -55,21 +57,12 @@ DATASETS = {
     "alpaca_cleaned": "yahma/alpaca-cleaned",
 }
 
-QUANTIZATIONS = (
-    "f32",
-    "f16",
-    "bf16",
-    "q8_0",
-    "q6_k",
-    "q5_k_m",
-    "q5_k_s",
-    "q5_0",
-    "q4_k_m",
-    "q4_k_s",
-    "q4_0",
-    "q3_k_m",
-    "q2_k",
-)
+# fmt: off
+FileType = Literal[
+    "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q5_k_s", "q5_0", "q4_k_m", "q4_k_s", "q4_0", "q3_k_m", "q2_k"
+]
+# fmt: on
+QUANTIZATIONS: tuple[str, ...] = get_args(FileType)
 """GGUF file types that export_gguf writes, from largest to smallest."""
 
 ADAPTER_TYPE = "lora"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from .artifacts import file_sha256, free_path, new_file, read_json, write_json
 from .base import BadRequest, OutputPath, Result, ToolFailed, ToolInput, note
+from .catalogue import FileType
 from .locations import local_path
 
 if TYPE_CHECKING:
@@ -22,22 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExportGgufInput", "GgufFile", "export_gguf"]
 
-Quantization = Literal[
-    "f32",
-    "f16",
-    "bf16",
-    "q8_0",
-    "q6_k",
-    "q5_k_m",
-    "q5_k_s",
-    "q5_0",
-    "q4_k_m",
-    "q4_k_s",
-    "q4_0",
-    "q3_k_m",
-    "q2_k",
-    "lora",
-]
+Quantization = Literal[FileType, "lora"]
 
 
 def _ends_in_gguf(value: str | None) -> str | None:
