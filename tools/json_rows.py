@@ -65,6 +65,7 @@ def _json_array(path: Path, name: str) -> Iterator[RawRow]:
     """Parse an array item by item. A syntax error ends it: where the next item starts is then unknown."""
     decoder = json.JSONDecoder()
     buffer, position, line, ended = "", 0, 1, False
+    number, line_before = 0, 0
 
     def refuse(reason: str) -> BadRequest:
         return BadRequest(f"`{name}` line {line}: {reason}")
@@ -119,7 +120,9 @@ def _json_array(path: Path, name: str) -> Iterator[RawRow]:
                 if len(buffer) - position > MAX_ROW_BYTES:
                     raise refuse(f"no valid item ends within {MAX_ROW_BYTES // 1_000_000} MB; check its brackets")
                 more()
-            place = f"`{name}` line {line}"
+            number += 1
+            place = f"`{name}` line {line}" + (f" row {number}" if line == line_before else "")
+            line_before = line
             line += buffer.count("\n", position, end)
             position = end
             if isinstance(value, dict):

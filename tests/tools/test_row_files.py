@@ -77,6 +77,12 @@ def test_a_broken_item_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
     assert problems(path) == ["`a.json` line 4: it is a number, not an object with named columns"]
 
 
+def test_rows_on_one_line_are_told_apart_by_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"a": 1}, {"a": 2}, 3]')
+    assert problems(path) == ["`a.json` line 1 row 3: it is a number, not an object with named columns"]
+
+
 def test_a_csv_row_of_another_length_is_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", b'a,b\n1,2\n1,2,3\n\n"x\ny",2\n1\n\xff,2\n"x"y,2\n3,4\n')
     assert problems(path) == [
