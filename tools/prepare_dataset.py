@@ -39,7 +39,10 @@ class PrepareDatasetInput(ToolInput):
     streaming: bool = Field(default=False, description="read a hub source row by row instead of downloading it whole")
     tokenizer: str | None = Field(default=None, description="base model whose tokenizer counts tokens for the card")
     heldout_fraction: float = Field(
-        default=0.1, ge=0, le=0.5, description="share of rows kept apart for evaluation (at least 20 rows, at most 500, never over half)"
+        default=0.1,
+        ge=0,
+        le=0.5,
+        description="share of rows kept apart for evaluation (at least 20 rows, at most 500, never over half)",
     )
     seed: int = Field(default=42, ge=0, description="seed of the held-out draw")
     on_bad_rows: Literal["error", "skip"] = Field(
