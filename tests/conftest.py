@@ -16,6 +16,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there; hub tests set their own
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Threads that wait sleep after a moment, as in the tools' own processes: the cores belong to those.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 @pytest.fixture(autouse=True)
