@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,17 @@ os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens the
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Threads that wait sleep after a moment, as in the tools' own processes: the cores belong to those.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+@pytest.fixture
+def notes() -> Iterator[list[str]]:
+    """What the tools of this process tell people, as they tell it."""
+    from tunesmith.tools.base import on_event
+
+    heard: list[str] = []
+    on_event(lambda event: heard.append(event["text"]) if event["event"] == "note" else None)
+    yield heard
+    on_event(None)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ __all__ = [
     "DATASETS",
     "LOAD_PRECISION",
     "QUANTIZATIONS",
+    "UNQUANTISED",
     "BaseModelEntry",
     "FileType",
     "find_base_model",
@@ -64,6 +65,9 @@ FileType = Literal[
 # fmt: on
 QUANTIZATIONS: tuple[str, ...] = get_args(FileType)
 """GGUF file types that export_gguf writes, from largest to smallest."""
+
+UNQUANTISED = ("f32", "f16", "bf16")
+"""Types that hold every weight by itself, as a converter writes them; the others are quantised from f16."""
 
 ADAPTER_TYPE = "lora"
 """What `export_gguf` takes beside the types of models: the adapter alone, for llama.cpp's `--lora`."""

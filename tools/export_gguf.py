@@ -274,7 +274,7 @@ class _Outputs:
 
 
 def _outputs(output: Path) -> _Outputs:
-    from .verify import report_file
+    from .fidelity_report import report_file
 
     stem = output.stem
     return _Outputs(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .artifacts import file_sha256
 from .base import BadRequest, MissingExtra, ToolFailed
+from .catalogue import UNQUANTISED
 from .fidelity_limits import file_limit, judge_change, judge_same, merge_limit
 from .fidelity_report import Fidelity, Link, PromptCheck
 from .prompt_check import check_prompts
@@ -26,30 +27,7 @@ if TYPE_CHECKING:
     from .model_source import ModelSource
     from .next_tokens import Divergence
 
-__all__ = ["FidelityChain", "check_export", "fidelity_chain"]
-
-_PLAIN = ("f32", "f16", "bf16")
-"""File types that hold the weights as they are; the others are quantised from f16."""
-
-
-def check_export(
-    gguf: Path, source: "ModelSource", *, quantization: str, modelfile: str | None = None, name: str | None = None
-) -> Fidelity:
-    """The whole chain for one GGUF file.
-
-    Args:
-        gguf: the file, under whatever name it has now.
-        source: what it was exported from, by `find_model`.
-        quantization: its type, as export_gguf names it.
-        modelfile: text of the Modelfile that belongs to it.
-        name: what to call the file in the report; its path where None.
-
-    Raises:
-        BadRequest: the checkpoint is damaged.
-        ToolFailed: a conversion needed for the comparison stopped.
-    """
-    with fidelity_chain(source, gguf.parent) as chain:
-        return chain.check(gguf, quantization=quantization, modelfile=modelfile, name=name)
+__all__ = ["FidelityChain", "fidelity_chain"]
 
 
 @contextmanager
@@ -90,13 +68,23 @@ class FidelityChain:
     def check(
         self, gguf: Path, *, quantization: str, modelfile: str | None = None, name: str | None = None
     ) -> Fidelity:
-        """The whole chain for one GGUF file of the checkpoint; arguments as of `check_export`."""
+        """The whole chain for one GGUF file of the checkpoint.
+
+        Args:
+            gguf: the file, under whatever name it has now.
+            quantization: its type, as export_gguf names it.
+            modelfile: text of the Modelfile that belongs to it.
+            name: what to call the file in the report; its path where None.
+
+        Raises:
+            BadRequest, ToolFailed: the file cannot be loaded or computed; says why.
+        """
         from .llama_cpp import LlamaModel
 
         started = time.monotonic()
         links = list(self._links)
         last = self._last
-        if quantization in _PLAIN:
+        if quantization in UNQUANTISED:
             plain = f"{quantization} GGUF"
             self._file(plain, gguf)
             links.append(self._link(last, plain, file_limit(quantization), exact=True))

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .artifacts import write_json
 from .base import Result
 
-__all__ = ["Fidelity", "Link", "PromptCheck", "write_fidelity"]
+__all__ = ["Fidelity", "Link", "PromptCheck", "report_file", "write_fidelity"]
 
 
 class Link(BaseModel):
@@ -56,20 +56,30 @@ class Fidelity(Result):
 
     def broken(self) -> list[str]:
         """One sentence for each link that is broken and each prompt that differs."""
-        links = [f"{link.name}: {link.reason}" for link in self.links if link.verdict == "broken"]
-        prompts = [f"prompt, {p.conversation}: {p.reason}" for p in self.prompts if p.verdict == "different"]
-        return links + prompts
+        return self._sentences([link for link in self.links if link.verdict == "broken"])
 
     def damage(self) -> list[str]:
         """What is broken beyond the price of few bits a weight, one sentence each."""
-        price = {f"{link.name}: {link.reason}" for link in self.links if link.by_rounding}
-        return [sentence for sentence in self.broken() if sentence not in price]
+        return self._sentences([link for link in self.links if link.verdict == "broken" and not link.by_rounding])
+
+    def _sentences(self, links: list[Link]) -> list[str]:
+        prompts = [f"prompt, {p.conversation}: {p.reason}" for p in self.prompts if p.verdict == "different"]
+        return [f"{link.name}: {link.reason}" for link in links] + prompts
 
     def summary(self) -> str:
         checked = sum(link.verdict != "not checked" for link in self.links)
         if self.sound:
             return f"{self.target}: sound, {checked} of {len(self.links)} links checked"
         return f"{self.target}: broken\n" + "\n".join(self.broken())
+
+
+def report_file(target: Path) -> Path:
+    """Where the report about a run folder or a GGUF file lies.
+
+    >>> report_file(Path("models/x.gguf")).as_posix()
+    'models/x.verify.json'
+    """
+    return target / "verify.json" if target.is_dir() else target.with_name(f"{target.stem}.verify.json")
 
 
 def write_fidelity(found: Fidelity, path: Path) -> None:

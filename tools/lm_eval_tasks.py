@@ -2,14 +2,12 @@
 
 import difflib
 import os
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from .base import BadRequest, ToolFailed, note, require_extra
+from .hub import hub_silence
 from .lm_eval_data import LocalDatasets
 
 __all__ = ["LoadedTasks", "load_tasks"]
@@ -40,7 +38,7 @@ def load_tasks(eval_set: str, folder: Path | None, data_dir: Path | None = None)
         ToolFailed: a task's data can't be reached, or a task does not load.
     """
     require_extra("eval", "lm_eval")
-    reachable = data_dir is None and _hub_is_reachable()
+    reachable = data_dir is None and hub_silence() is None
     if not reachable:
         os.environ["HF_HUB_OFFLINE"] = "1"  # before `datasets` is imported; else it asks again and again
     if folder is None:
@@ -118,16 +116,3 @@ def _of_folder(folder: Path) -> tuple[Any, list[str]]:
     if any(folder.rglob("*.py")):
         note(f"the Python files of `{folder}` run as part of its tasks")
     return manager, list(names)
-
-
-def _hub_is_reachable() -> bool:
-    """Whether somebody answers at the hub's address. With a proxy only trying can tell."""
-    if getproxies():
-        return True
-    address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = address.port or (80 if address.scheme == "http" else 443)
-    try:
-        socket.create_connection((address.hostname or "", port), timeout=5).close()
-    except OSError:
-        return False
-    return True

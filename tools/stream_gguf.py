@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .artifacts import read_json
 from .base import require_extra
+from .catalogue import UNQUANTISED
 from .gguf_header import GGML_TYPES, GgufHeader, GgufTensor
 from .gguf_keys import packed_keys
 from .gguf_mixture import FILE_TYPES, TypedTensor, mixture
@@ -32,10 +33,7 @@ if TYPE_CHECKING:
     import gguf
     import numpy as np
 
-__all__ = ["UNQUANTISED", "Stream", "Unusual", "open_stream"]
-
-UNQUANTISED = ("f32", "f16", "bf16")
-"""Types that hold every weight by itself, as a converter writes them; the others are quantised from f16."""
+__all__ = ["Stream", "Unusual", "open_stream"]
 
 _RECORD_BYTES = 160  # name, shape, type, offset and padding of one tensor: at most 63 + 8 + 4 + 2 * 8 + 4 + 8 + 31
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from pydantic import Field
 
 from .base import BadRequest, ToolFailed, ToolInput
-from .fidelity_report import Fidelity, write_fidelity
+from .fidelity_report import Fidelity, report_file, write_fidelity
 from .gguf_origin import Origin, read_origin
 
-__all__ = ["VerifyInput", "report_file", "verify"]
+__all__ = ["VerifyInput", "verify"]
 
 
 class VerifyInput(ToolInput):
@@ -35,15 +35,6 @@ def verify(request: VerifyInput) -> Fidelity:
     except OSError as error:
         raise ToolFailed(f"cannot write `{report_file(path)}`: {error.strerror or error}") from error
     return found
-
-
-def report_file(target: Path) -> Path:
-    """Where the report about a run folder or a GGUF file lies.
-
-    >>> report_file(Path("models/x.gguf")).as_posix()
-    'models/x.verify.json'
-    """
-    return target / "verify.json" if target.is_dir() else target.with_name(f"{target.stem}.verify.json")
 
 
 def _verify_run(request: VerifyInput) -> Fidelity:

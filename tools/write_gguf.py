@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 from .base import ToolFailed, note
+from .catalogue import UNQUANTISED
 from .convert_gguf import convert_to_gguf
 from .gguf_mixture import remark_on
 from .gguf_quants import quantize_file
 from .model_source import ModelSource, assemble, assemble_settings
 from .safetensors_files import model_tensors
-from .stream_gguf import UNQUANTISED, Unusual, open_stream
+from .stream_gguf import Unusual, open_stream
 
 __all__ = ["write_gguf"]
 

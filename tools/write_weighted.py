@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .base import BadRequest, note
+from .catalogue import ADAPTER_TYPE, UNQUANTISED
 from .dataset_folder import read_card
 from .gguf_keys import packed_text
 from .gguf_mixture import remark_on
@@ -16,7 +17,7 @@ from .write_gguf import write_gguf
 
 __all__ = ["UNWEIGHTED", "Weighted", "check_dataset", "write_weighted_gguf"]
 
-UNWEIGHTED = ("f32", "f16", "bf16", "q8_0", "lora")
+UNWEIGHTED = (*UNQUANTISED, "q8_0", ADAPTER_TYPE)
 """Types that are the same with and without importance weights: ggml packs Q8_0 by each block's largest weight."""
 
 _CHUNK = 512  # tokens of one reading in llama.cpp's tool, by which it counts

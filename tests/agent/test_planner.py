@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from conversing import argument, converse, running
 from tunesmith.agent import contract
-from tunesmith.agent.plan import History, Plan, Ran
-from tunesmith.agent.planner import RulesPlanner, answer_requests
+from tunesmith.agent.planner import answer_requests
 
 PREPARE, TRAIN, GGUF, FOLDER, EVAL = (
     "prepare_dataset",
@@ -15,23 +15,6 @@ PREPARE, TRAIN, GGUF, FOLDER, EVAL = (
     "run_eval",
 )
 TICKETS = "Fine-tune smollm2-135m on support/tickets.csv for 3 epochs and export q5_k_m"
-
-
-def converse(*turns: str, finished: bool = True) -> Plan:
-    """The plan for the last turn; the plans of the earlier ones have run, or nothing of them."""
-    history, plan = History(), Plan("")
-    for turn in turns:
-        plan = RulesPlanner(look_at_disk=False).plan(turn, history)
-        history = History((*history.ran, Ran(plan, finished=len(plan.steps) if finished else 0)))
-    return plan
-
-
-def running(plan: Plan) -> list[str]:
-    return [step.tool for step in plan.steps if not step.reuse]
-
-
-def argument(plan: Plan, tool: str, name: str) -> list[Any]:
-    return [step.args.get(name) for step in plan.steps if step.tool == tool and not step.reuse]
 
 
 @pytest.mark.parametrize("prompt", contract.load().prompts, ids=lambda prompt: prompt.turns[-1][:40])

@@ -1,17 +1,8 @@
 """An importance matrix is asked for in several words, and kept apart from the type that it serves."""
 
 import pytest
-from tunesmith.agent.plan import History, Plan, Ran
-from tunesmith.agent.planner import RulesPlanner
-
-
-def _plan(*turns: str) -> Plan:
-    """The plan for the last turn; the plans of the earlier ones have run."""
-    history, plan = History(), Plan("")
-    for turn in turns:
-        plan = RulesPlanner(look_at_disk=False).plan(turn, history)
-        history = History((*history.ran, Ran(plan, finished=len(plan.steps))))
-    return plan
+from conversing import converse
+from tunesmith.agent.plan import Plan
 
 
 def _matrices(plan: Plan) -> list[bool]:
@@ -33,7 +24,7 @@ def _matrices(plan: Plan) -> list[bool]:
     ],
 )
 def test_an_importance_matrix_is_asked_for(text: str) -> None:
-    plan = _plan(text)
+    plan = converse(text)
     assert _matrices(plan) == [True], plan.reply
     (step,) = [step for step in plan.steps if step.tool == "export_gguf"]
     assert step.origin["imatrix"] == "you"
@@ -50,15 +41,15 @@ def test_an_importance_matrix_is_asked_for(text: str) -> None:
     ],
 )
 def test_without_the_wish_there_is_none(text: str) -> None:
-    assert _matrices(_plan(text)) == [False]
+    assert _matrices(converse(text)) == [False]
 
 
 def test_every_export_of_the_request_gets_it() -> None:
-    assert _matrices(_plan("tune smollm2-135m on faq.csv, then q4_k_m and q2_k with imatrix")) == [True, True]
+    assert _matrices(converse("tune smollm2-135m on faq.csv, then q4_k_m and q2_k with imatrix")) == [True, True]
 
 
 def test_a_follow_up_asks_for_it_and_trains_nothing_anew() -> None:
     first = "tune smollm2-135m on faq.csv and export q3_k_m"
-    plan = _plan(first, "now with an importance matrix")
+    plan = converse(first, "now with an importance matrix")
     assert _matrices(plan) == [True], plan.reply
     assert [step.tool for step in plan.steps if not step.reuse] == ["export_gguf"]

@@ -3,8 +3,7 @@
 from typing import Any
 
 import pytest
-from tunesmith.agent.plan import History, Plan, Ran
-from tunesmith.agent.planner import RulesPlanner
+from conversing import argument, converse, running
 
 PREPARE, TRAIN, GGUF, FOLDER, EVAL = (
     "prepare_dataset",
@@ -14,23 +13,6 @@ PREPARE, TRAIN, GGUF, FOLDER, EVAL = (
     "run_eval",
 )
 BIKES = "Fine-tune gemma3-1b on bikes.csv for 3 epochs and export q5_k_m"
-
-
-def converse(*turns: str) -> Plan:
-    """The plan for the last turn; the plans of the earlier ones have run."""
-    history, plan = History(), Plan("")
-    for turn in turns:
-        plan = RulesPlanner(look_at_disk=False).plan(turn, history)
-        history = History((*history.ran, Ran(plan, finished=len(plan.steps))))
-    return plan
-
-
-def running(plan: Plan) -> list[str]:
-    return [step.tool for step in plan.steps if not step.reuse]
-
-
-def argument(plan: Plan, tool: str, name: str) -> list[Any]:
-    return [step.args.get(name) for step in plan.steps if step.tool == tool and not step.reuse]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
 """An Ollama template says what the model's own chat template says, or the difference is told."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tunesmith.tools.artifacts import write_metadata
-from tunesmith.tools.base import ToolFailed, on_event
+from tunesmith.tools.base import ToolFailed
 from tunesmith.tools.bundled_model import bundled_gguf
 from tunesmith.tools.chat_shape import ChatShape, find_shape, go_template
 from tunesmith.tools.chat_template import Chat, render_chats
@@ -46,14 +45,6 @@ _MISTRAL_LAST = (
     "{% if loop.last and said is defined %}{{ said + '\n\n' }}{% endif %}{{ m['content'] + '[/INST]' }}"
     "{% else %}{{ ' ' + m['content'] + eos_token }}{% endif %}{% endfor %}"
 )
-
-
-@pytest.fixture
-def notes() -> Iterator[list[str]]:
-    heard: list[str] = []
-    on_event(lambda event: heard.append(event["text"]) if event["event"] == "note" else None)
-    yield heard
-    on_event(None)
 
 
 def _shape(template: str) -> ChatShape:

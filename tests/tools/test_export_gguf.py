@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from adapters import write_adapter
 from tunesmith.tools.artifacts import file_sha256, write_metadata
-from tunesmith.tools.base import BadRequest, ToolFailed, on_event
+from tunesmith.tools.base import BadRequest, ToolFailed
 from tunesmith.tools.catalogue import QUANTIZATIONS
 from tunesmith.tools.convert_gguf import convert_to_gguf
 from tunesmith.tools.export_gguf import ExportGgufInput, GgufFile, export_gguf
@@ -40,14 +40,6 @@ def _export(
             checkpoint_dir=str(checkpoint), quantization=kind, output_file=output, check_fidelity=check_fidelity
         )
     )
-
-
-@pytest.fixture
-def notes() -> Any:
-    heard: list[str] = []
-    on_event(lambda event: heard.append(event["text"]) if event["event"] == "note" else None)
-    yield heard
-    on_event(None)
 
 
 @pytest.fixture

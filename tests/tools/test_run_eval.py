@@ -1,13 +1,12 @@
 """The evaluation as a tool: what it refuses, what it reports, and what it leaves on disk."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tunesmith.tools.artifacts import file_sha256, write_metadata
-from tunesmith.tools.base import BadRequest, ToolFailed, on_event
+from tunesmith.tools.base import BadRequest, ToolFailed
 from tunesmith.tools.bundled_model import bundled_gguf
 from tunesmith.tools.eval_report import TABLE_COLUMNS, EvalReport, table_rows
 from tunesmith.tools.process import run_tool
@@ -33,14 +32,6 @@ def gguf(tiny_gguf: Path, workdir: Path) -> Path:
     """A copy in the working folder, without the note beside it."""
     (workdir / "m.gguf").write_bytes(tiny_gguf.read_bytes())
     return Path("m.gguf")
-
-
-@pytest.fixture
-def notes() -> Iterator[list[str]]:
-    heard: list[str] = []
-    on_event(lambda event: heard.append(event["text"]) if event["event"] == "note" else None)
-    yield heard
-    on_event(None)
 
 
 def _items(name: str, rows: list[dict[str, Any]]) -> str:

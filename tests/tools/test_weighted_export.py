@@ -3,12 +3,11 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from adapters import write_adapter
 from tunesmith.tools.artifacts import read_json, write_metadata
-from tunesmith.tools.base import BadRequest, on_event
+from tunesmith.tools.base import BadRequest
 from tunesmith.tools.export_gguf import ExportGgufInput, GgufFile, export_gguf
 from tunesmith.tools.gguf_header import read_header
 from tunesmith.tools.llama_cpp import LlamaModel
@@ -30,14 +29,6 @@ def run_folder(tiny_llama: Path, workdir: Path) -> Path:
     folder = write_adapter(workdir / "runs" / "tiny", tiny_llama)
     write_metadata(folder, {"base_model": str(tiny_llama), "dataset": "data/train"})
     return folder
-
-
-@pytest.fixture
-def notes() -> Any:
-    heard: list[str] = []
-    on_event(lambda event: heard.append(event["text"]) if event["event"] == "note" else None)
-    yield heard
-    on_event(None)
 
 
 def _export(checkpoint: Path | str, kind: str, output: str, *, imatrix: bool) -> GgufFile:
