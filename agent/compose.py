@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from . import contract
-from .asides import HELP
 from .edits import edit
 from .frame import Frame
 from .keys import BASE, DATASET, SOURCE
 from .pipeline import INPUT, ORDER, OUTPUT, Ask, Draft, build, from_plan
 from .plan import History, Plan, Step
+from .replies import HELP
 from .settle import Settler
 
 __all__ = ["compose"]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 __all__ = ["Frame", "Intent"]
 
-Intent = Literal["new", "change", "repeat", "undo", "cancel", "chat", "refuse"]
+Intent = Literal["new", "change", "answer", "repeat", "undo", "cancel", "chat", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,8 @@ class Frame:
     """One message as data, before anything that the user left out is filled in. Plain JSON values throughout.
 
     Attributes:
-        intent: `new` starts a pipeline, `change` edits or extends the last one, `repeat` runs it once more,
+        intent: `new` starts a pipeline, `change` edits or extends the last one, `answer` completes the request
+            that an open question is about, `repeat` runs it once more,
             `undo` goes back to the plan before it,
             `cancel` forgets the open question, `chat` and `refuse` only answer.
         want: tools asked for.

@@ -11,11 +11,11 @@ from tunesmith.tools.catalogue import ADAPTER_TYPE, DATASETS, QUANTIZATIONS, fin
 from tunesmith.tools.locations import is_hub_id, local_path
 from tunesmith.tools.registry import TOOLS
 
-from .asides import wanted_range
 from .lexicon import NUMERIC
 from .pipeline import INPUT, OUTPUT, Ask, Draft, produced
 from .plan import History, Origin, Plan, Step
 from .questions import missing, unknown_model, unknown_quantization
+from .ranges import wanted_range
 
 __all__ = ["Settler"]
 
