@@ -10,7 +10,8 @@ from .llama_scorer import TOKENS_TOGETHER, LlamaScorer, Request, Score, log_prob
 
 __all__ = ["Generated", "Prompt", "greedy_answers"]
 
-_TOGETHER = 16
+_TOGETHER = 64  # a step of 64 tokens costs two cores about as much for each as any larger one
+_CELL_BYTES = 1024**3  # for the keys and values of all answers under way
 _LOGITS_ROWS = 256
 
 
@@ -113,34 +114,47 @@ def greedy_answers(
         return [replace(answer, score=score) for answer, score in zip(answers, scores, strict=True)]
     texts = [prompt.tokens[:-1] for prompt in prompts]
     shared = common_start(min(texts), max(texts)) if len(prompts) > 1 else 0
-    free = list(range(min(_TOGETHER, len(prompts)), 0, -1))
-    cells = shared + sum(sorted((_room(prompt) - shared for prompt in prompts), reverse=True)[: len(free)])
+    cells = max(map(_room, prompts))
+    together = max(1, min(_TOGETHER, len(prompts), _CELL_BYTES // (cells * scorer.model.cell_bytes)))
+    free = list(range(1, together + 1))  # sequence 0 holds what all prompts begin with
     waiting = list(range(len(prompts) - 1, -1, -1))
     active: dict[int, _Answering] = {}
     results: dict[int, Generated] = {}
     with (
         ThreadPoolExecutor(cpu_threads()) as pool,
-        LlamaContext(scorer.model, n_ctx=cells, n_seq_max=len(free) + 1, n_batch=TOKENS_TOGETHER) as context,
+        LlamaContext(
+            scorer.model,
+            n_ctx=(together + 1) * -(-cells // 256) * 256,  # llama.cpp gives each sequence a multiple of 256
+            n_seq_max=together + 1,
+            n_batch=TOKENS_TOGETHER,
+            unified=False,
+        ) as context,
     ):
         if shared:
             start = prompts[0].tokens[:shared]
             context.decode(start, range(shared), [0] * shared, [False] * shared)
         while waiting or active:
-            room = TOKENS_TOGETHER - len(active)
-            while waiting and free and room > 0:
-                prompt, sequence = prompts[waiting[-1]], free.pop()
+            while waiting and free:
+                prompt, sequence = prompts[waiting[-1]], free.pop(0)
                 text = [*prompt.tokens[shared:], *prompt.reference[:-1]]
                 active[sequence] = _Answering(waiting.pop(), prompt, text, shared, bool(prompt.reference))
-                room -= len(text)
                 if shared:
                     context.seq_cp(0, sequence)
-            for sequence, done in _step(context, active, pool).items():
+            # llama.cpp computes sequences together whose numbers follow each other: the last one fills a gap.
+            while free and active and free[0] < max(active):
+                last = max(active)
+                context.seq_cp(last, free[0])
+                context.seq_rm(last)
+                active[free[0]] = active.pop(last)
+                free = sorted([*free[1:], last])
+            new = {sequence: answering for sequence, answering in active.items() if len(answering.next) > 1}
+            for sequence, done in _step(context, new or active, pool).items():
                 if done is None:
                     context.seq_rm(sequence, active[sequence].position)  # what of a reference was not taken over
                     continue
                 results[active.pop(sequence).index] = done
                 context.seq_rm(sequence)
-                free.append(sequence)
+                free = sorted([*free, sequence])
                 on_done(1)
     return [results[index] for index in range(len(prompts))]
 
@@ -156,7 +170,9 @@ def _step(context: LlamaContext, active: dict[int, _Answering], pool: Executor) 
     sequences: list[int] = []
     wanted: list[bool] = []
     targets: list[int | None] = []  # of each wanted row
-    for sequence, answering in active.items():
+    order = sorted(active)
+    for sequence in order:
+        answering = active[sequence]
         part, rows = answering.next, answering.wanted
         tokens += part
         positions += range(answering.position, answering.position + len(part))
@@ -173,7 +189,8 @@ def _step(context: LlamaContext, active: dict[int, _Answering], pool: Executor) 
             values += log_probabilities(logits_NV, [row for row, _ in scored], [target for _, target in scored], pool)
     done: dict[int, Generated | None] = {}
     rows_done = values_done = 0
-    for sequence, answering in active.items():
+    for sequence in order:
+        answering = active[sequence]
         rows = answering.wanted
         own = best[rows_done : rows_done + rows]
         rows_done += rows

@@ -103,6 +103,17 @@ class LlamaModel(_Closing):
         """Longest context that the model was trained on, in tokens; 0 where the file does not say."""
         return int(self._lib.llama_model_n_ctx_train(self.handle))
 
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes that a token's keys and values take in 16 bits; where layers differ, as if all were like the first."""
+        layers, heads, width = (
+            self.header.hyperparameter(name) or 1
+            for name in ("block_count", "attention.head_count", "embedding_length")
+        )
+        heads_kv = self.header.hyperparameter("attention.head_count_kv") or heads
+        widths = (self.header.hyperparameter(f"attention.{name}_length") or width // heads for name in ("key", "value"))
+        return 2 * layers * heads_kv * sum(widths)
+
     def _special(self, name: str) -> int | None:
         token = int(getattr(self._lib, name)(self._vocab))
         return token if token >= 0 else None

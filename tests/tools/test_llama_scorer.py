@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tunesmith.tools import llama_answers
 from tunesmith.tools.bundled_model import bundled_gguf
 from tunesmith.tools.llama_answers import Prompt, greedy_answers
 from tunesmith.tools.llama_cpp import LlamaContext
@@ -132,7 +133,11 @@ def _greedy(scorer: LlamaScorer, tokens: tuple[int, ...], count: int) -> list[in
     return said
 
 
-def test_answers_under_way_together_are_those_of_one_at_a_time(tiny: LlamaScorer) -> None:
+@pytest.mark.parametrize(("limit", "value"), [("_TOGETHER", 64), ("_TOGETHER", 6), ("_CELL_BYTES", 1)])
+def test_answers_under_way_together_are_those_of_one_at_a_time(
+    tiny: LlamaScorer, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(llama_answers, limit, value)  # all at once, with gaps as they end; some; no room for two
     prompts = [Prompt(tiny.encode(f"{number} plus {number} is"), 5 + number % 7) for number in range(40)]
     answers = greedy_answers(tiny, prompts)
     for prompt, answer in zip(prompts[::7], answers[::7], strict=True):
