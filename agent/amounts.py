@@ -3,6 +3,7 @@
 import itertools
 
 from .amount_values import Amounts, bind, number_at, scaled, text_at
+from .leftovers import no_number
 from .lexicon import NUMERIC
 from .words import Token, word_set
 
@@ -58,6 +59,8 @@ def read_amounts(tokens: list[Token]) -> Amounts:
     _shared(tokens, labels, found)
     _apart(tokens, labels, found)
     for i in labels:
+        if not tokens[i].used and found.unclear is None and (word := no_number(tokens, i)):
+            found.unclear = (tokens[i].value, word)
         if not tokens[i].used and found.unclear is None and (verb := _compared(tokens, i)):
             found.unclear = (tokens[i].value, verb)
     for i, token in enumerate(tokens):

@@ -10,18 +10,10 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from .plan import Plan
-    from .session import Session
 
 __all__ = ["main"]
 
 DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
-_PIPE_WIDTH = 160
 
 _COMMANDS = ("plan", "tools", "verify", "runs", "show", "resume", "doctor", "mcp")
 
@@ -64,6 +56,7 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         parser.add_argument(
             "--continue", dest="recall", action="store_true", help="open the chat where the last one here ended"
         )
+        _add_no_probe(parser)
         parser.add_argument("--version", action="store_true", help="print the version")
         return parser
     if command == "plan":
@@ -93,9 +86,20 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
             "newest valid checkpoint.",
         )
         parser.add_argument("id", nargs="?", help="the beginning of a run's id; the newest unfinished by default")
+        _add_no_probe(parser)
         return parser
     return argparse.ArgumentParser(
         prog="tunesmith doctor", description="Print what this machine can do, what is missing and how to get it."
+    )
+
+
+def _add_no_probe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-probe",
+        dest="probe",
+        action="store_false",
+        help="do not tell after a training's first two steps, its longest, what all of it will take, and do not ask "
+        "again where that is more than twice the estimate or does not fit into memory",
     )
 
 
@@ -128,8 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not options.request:
             from .chat import chat
 
-            return _guarded(lambda: chat(assume_yes=options.yes, recall=options.recall))
-        return _guarded(lambda: _request(request, options.yes, options.dry_run))
+            return _guarded(lambda: chat(assume_yes=options.yes, recall=options.recall, probe=options.probe))
+        return _guarded(lambda: _request(request, options.yes, options.dry_run, probe=options.probe))
     if command == "plan":
         return _guarded(lambda: _plan(" ".join(options.request), options.json, options.requests))
     if command == "runs":
@@ -137,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "show":
         return _guarded(lambda: _show(options.id, options.json))
     if command == "resume":
-        return _guarded(lambda: _resume(options.id))
+        return _guarded(lambda: _resume(options.id, probe=options.probe))
     from .doctor import doctor
 
     return _guarded(doctor)
@@ -166,17 +170,6 @@ def _guarded(work: "object") -> int:
         return DONE
 
 
-def consoles() -> "tuple[Console, Console]":
-    """Where talk and progress go, and where results go. In a pipe lines are not folded to a terminal's 80 columns."""
-    from rich.console import Console
-
-    def console(*, stderr: bool) -> Console:
-        terminal = (sys.stderr if stderr else sys.stdout).isatty()
-        return Console(stderr=stderr, highlight=False, width=None if terminal else _PIPE_WIDTH)
-
-    return console(stderr=True), console(stderr=False)
-
-
 def _plan(request: str, as_json: bool, requests_file: str | None) -> int:
     from .contract import load
 
@@ -201,13 +194,20 @@ def _plan(request: str, as_json: bool, requests_file: str | None) -> int:
     if as_json:
         print(json.dumps(plan.to_json(), ensure_ascii=False))
     else:
+        from .consoles import consoles
+        from .estimate import estimate
         from .preview import show_plan
 
-        show_plan(plan, consoles()[1])
+        talk, output = consoles()
+        show_plan(plan, output)
+        if plan.steps and not plan.problems:
+            talk.print(estimate(plan).told(plan), style="dim", markup=False, soft_wrap=True)
     return DONE
 
 
-def _request(request: str, assume_yes: bool, dry_run: bool) -> int:
+def _request(request: str, assume_yes: bool, dry_run: bool, *, probe: bool) -> int:
+    from .ask_and_run import AtTerminal, answer
+    from .consoles import consoles
     from .contract import load
     from .session import Session
 
@@ -217,63 +217,13 @@ def _request(request: str, assume_yes: bool, dry_run: bool) -> int:
     if (told := steer(request)) is not None:
         consoles()[0].print(told, markup=False, soft_wrap=True)
         return DONE
-    session = Session()
+    session = Session(probe=probe, confirm=AtTerminal.unless(assume_yes))
     dry_run |= bool(re.search(r"\bdry[- ]run\b", request, re.IGNORECASE))
     return answer(session, session.ask(request), assume_yes=assume_yes, dry_run=dry_run)
 
 
-def answer(session: "Session", plan: "Plan", *, assume_yes: bool, dry_run: bool = False) -> int:
-    """Show a plan, ask, run it; returns the exit status."""
-    from .preview import show_plan
-
-    talk, output = consoles()
-    if not plan.steps:
-        session.note(plan)
-        # A chat's answer is its result; a question or a refusal is talk.
-        (output if plan.kind == "chat" else talk).print(plan.reply, markup=False, soft_wrap=True)
-        return DONE if plan.kind == "chat" else REFUSED
-    show_plan(plan, talk)
-    if dry_run:
-        record = session.note(plan, dry_run=True)
-        output.print(str(record.folder / "record.json"), markup=False, soft_wrap=True)
-        return DONE
-    if plan.problems:
-        session.note(plan)
-        talk.print("nothing was run", markup=False)
-        return REFUSED
-    if all(step.reuse for step in plan.steps):
-        talk.print("everything in this plan is done already; nothing to run", markup=False)
-        record = session.run(plan)
-        return DONE
-    from .estimate import estimate
-
-    expected = estimate(plan)
-    talk.print(expected.told(plan), style="dim", markup=False, soft_wrap=True)
-    if not assume_yes and not confirm(talk):
-        session.decline(plan)
-        return DECLINED
-    from .progress import ProgressDisplay
-
-    with ProgressDisplay(talk, output) as display:
-        record = session.run(plan, display)
-    talk.print(expected.beside(record), style="dim", markup=False, soft_wrap=True)
-    output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
-    return DONE
-
-
-def confirm(talk: "Console") -> bool:
-    """Ask whether to run the plan; without a terminal the answer is no, with a hint."""
-    if not sys.stdin.isatty():
-        talk.print("not run: there is no terminal to ask at\nhint: pass -y to run without the question", markup=False)
-        return False
-    try:
-        talk.print("run this plan? \\[y/N] ", end="")
-        return input().strip().lower() in ("y", "yes")
-    except EOFError:
-        return False
-
-
 def _runs() -> int:
+    from .consoles import consoles
     from .preview import show_records
     from .records import load_all
 
@@ -286,6 +236,7 @@ def _runs() -> int:
 
 
 def _show(record_id: str | None, as_json: bool) -> int:
+    from .consoles import consoles
     from .preview import show_record
     from .records import find
 
@@ -297,15 +248,13 @@ def _show(record_id: str | None, as_json: bool) -> int:
     return DONE
 
 
-def _resume(record_id: str | None) -> int:
-    from .progress import ProgressDisplay
+def _resume(record_id: str | None, *, probe: bool) -> int:
+    from .ask_and_run import AtTerminal, run_recorded
+    from .records import find
     from .session import Session
 
-    talk, output = consoles()
-    with ProgressDisplay(talk, output) as display:
-        record = Session().resume(record_id, display)
-    output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
-    return DONE
+    session = Session(probe=probe, confirm=AtTerminal.unless(False))
+    return run_recorded(session, find(record_id, unfinished=record_id is None))
 
 
 if __name__ == "__main__":

@@ -37,15 +37,31 @@ def compose(frame: Frame, history: History, request: str, on_disk: Callable[[str
         )
         steps = Settler(history, on_disk, again=again).settle(drafts)
     except Ask as question:
-        pending = {"frame": replace(frame, reply=None, about=None).to_json(), "about": question.about}
+        open_frame = replace(frame, reply=None, about=None)
+        if frame.intent == "change":
+            open_frame = _without_refused(open_frame, {question.about, *question.wrong}, history.last)
+        pending = {"frame": open_frame.to_json(), "about": question.about}
         return Plan(request, reply=str(question), pending=pending, kind="refusal" if question.refuse else "question")
     remarks = [f"{remark}." for remark in frame.remarks]
     if "export_gguf" in frame.drop and any(step.tool == "export_gguf" and not step.reuse for step in steps):
         remarks.append("An evaluation needs a GGUF, so one is exported all the same.")
     if all(step.reuse for step in steps):
         remarks.append("Nothing to run: all of it is there already. Say `again` to run it once more.")
-    changed = _changed(drafts, steps, history.last) if frame.intent == "change" else ()
-    return Plan(request, steps=steps, reply=" ".join(remarks) or None, changed=changed)
+    undone = frame.intent == "undo"
+    compared = _side_by_side(steps, history.last) if undone else drafts
+    changed = _changed(compared, steps, history.last) if frame.intent == "change" or undone else ()
+    return Plan(request, steps=steps, reply=" ".join(remarks) or None, changed=changed, undone=undone)
+
+
+def _without_refused(frame: Frame, refused: set[str | None], last: Plan | None) -> Frame:
+    """A change without the values that can't be, so that the next message does not ask for them once more."""
+    gone = {key.split(".")[0] for key in frame.values if key in refused}
+    kept = {step.tool for step in last.steps} if last is not None else set()
+    return replace(
+        frame,
+        values={key: values for key, values in frame.values.items() if key not in refused},
+        want=tuple(tool for tool in frame.want if tool not in gone - kept),
+    )
 
 
 def _offered(tools: list[str]) -> None:
@@ -60,6 +76,12 @@ def _nothing_left(frame: Frame, history: History) -> str:
     if frame.intent == "change" and history.last is not None:
         return "That leaves nothing to run; say what to train, export or evaluate"
     named = [str(value) for values in frame.values.values() for value in values if isinstance(value, str)]
+    if not named and frame.values and history.last is None:
+        names = " and ".join(f"`{key.split('.')[1]}`" for key in frame.values)
+        return (
+            f"Nothing is planned here yet that {names} could belong to; say what to train as well, such as: "
+            "fine-tune smollm2-135m on examples/tickets.jsonl"
+        )
     if not named:
         return HELP
     return f"What shall I do with {' and '.join(f'`{name}`' for name in named)}? Prepare, train, export or evaluate"
@@ -80,6 +102,18 @@ def _drafts(frame: Frame, history: History) -> list[Draft]:
     else:
         drafts = edit(frame, from_plan(last), history)
     return sorted(drafts, key=lambda draft: ORDER.index(draft.tool))
+
+
+def _side_by_side(steps: tuple[Step, ...], last: Plan | None) -> list[Draft]:
+    """For each step the last plan's step of its tool, in order, where there is one left."""
+    left = list(last.steps) if last is not None else []
+    found = []
+    for step in steps:
+        old = next((other for other in left if other.tool == step.tool), None)
+        if old is not None:
+            left = [other for other in left if other is not old]
+            found.append(Draft(step.tool, old=old))
+    return found
 
 
 def _changed(drafts: list[Draft], steps: tuple[Step, ...], last: Plan | None) -> tuple[str, ...]:

@@ -1,18 +1,18 @@
 """What each line of a chat does: a request, an answer to a plan, a word to a running training, or a command."""
 
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
-from tunesmith.tools.control_file import STOPPED
+from tunesmith.tools.control_file import STOPPED, GoOn, Stop
 from tunesmith.tools.process import Interrupt
 
 from . import records
+from .ask_and_run import answer, run_recorded
 from .chat_commands import meant_by, show_help, show_models, split_command
-from .cli import DONE, FAILED, REFUSED, answer, consoles
-from .estimate import estimate
-from .executor import Watcher
+from .cli import DONE, FAILED, REFUSED
+from .consoles import consoles
+from .estimate import estimate, took
 from .live_run import find_live, refused, steer
 from .plan import Plan
 from .preview import show_plan, show_record, show_records
@@ -32,6 +32,7 @@ class Conversation:
 
     Attributes:
         offer: the plan that waits for a yes, a no or a change; it is on record already.
+        asking: whether a training waits for a yes or a no, since it turned out larger than was said.
         over: whether the chat was asked to end.
         status: what moves while a run goes on.
     """
@@ -45,6 +46,7 @@ class Conversation:
                 line ends with its run, and the question is asked on the spot.
         """
         self.offer: Record | None = None
+        self.asking = False
         self.over = False
         self.status = Status()
         self._session = session
@@ -97,10 +99,8 @@ class Conversation:
             show_records(records.load_all(), self._output)
         elif command == "/show":
             show_record(records.find(rest or None), self._output)
-        elif command == "/plan" and not rest:
-            show_plan((self.offer or records.find(None)).plan(), self._output)
         elif command == "/plan":
-            show_plan(self._session.ask(rest), self._output)
+            self._show_plan(rest)
         elif command == "/model" and not rest:
             show_models(self._output)
         elif self.busy:
@@ -108,8 +108,7 @@ class Conversation:
         elif command == "/quit":
             self.over = True
         elif command == "/resume":
-            found = records.find(rest or None, unfinished=not rest)
-            return self._start(lambda watch, interrupt: self._session.resume(found.id, watch, interrupt))
+            return self._start(records.find(rest or None, unfinished=not rest).id)
         else:
             return self._ask(meant_by(command, rest))
         return DONE
@@ -118,11 +117,26 @@ class Conversation:
         live = find_live()
         if live is None:
             raise BadRequest("the run is between two steps; say that again in a moment")
-        wish = read_wish(text)
+        wish = self._answered(text) or read_wish(text)
         if wish is None:
             raise BadRequest(refused(text))
         self._tell(live.answer(wish))
         return DONE
+
+    def _answered(self, text: str) -> GoOn | Stop | None:
+        """What a yes or a no means to a training that waits for one."""
+        said = text.lower().rstrip(".!")
+        return None if not self.asking else GoOn() if said in _YES else Stop() if said in _NO else None
+
+    def _show_plan(self, request: str) -> None:
+        """A request's plan, the one on offer, or the last one; with what it will take, or took."""
+        record = None if request else self.offer or records.find(None)
+        plan = self._session.ask(request) if record is None else record.plan()
+        show_plan(plan, self._output)
+        if record is not None and record.state == "done":
+            self._tell(took(record))
+        elif plan.steps and not plan.problems:
+            self._tell(estimate(plan).told(plan))
 
     def _ask(self, text: str) -> int:
         plan = self._session.ask(text)
@@ -153,19 +167,7 @@ class Conversation:
 
     def _approve(self, record: Record) -> int:
         self.offer = None
-        expected = estimate(record.plan())
-
-        def work(watch: Watcher, interrupt: Interrupt) -> Record:
-            def listen(position: int, tool: str, event: dict[str, Any]) -> None:
-                watch(position, tool, event)
-                if remark := expected.overrun(position, event):
-                    self._tell(remark)
-
-            ran = self._session.resume(record.id, listen, interrupt)
-            self._tell(expected.beside(ran))
-            return ran
-
-        return self._start(work)
+        return self._start(record.id)
 
     def recall(self) -> None:
         """Tell where the last chat in this folder ended, and take it up there."""
@@ -203,29 +205,36 @@ class Conversation:
             self._interrupt.ask()
             self._run.join()
 
-    def _start(self, work: Callable[[Watcher, Interrupt], Record]) -> int:
-        self._interrupt, self.status = Interrupt(), Status()
+    def _start(self, record_id: str) -> int:
         if not self._background:
-            with ProgressDisplay(self._talk, self._output) as display:
-                self._finished(work(display, self._interrupt))
-            return DONE
-        self._run = threading.Thread(target=self._work, args=(work,), name="run", daemon=True)
+            return run_recorded(self._session, records.find(record_id))
+        self._interrupt, self.status = Interrupt(), Status()
+        self._run = threading.Thread(target=self._work, args=(record_id,), name="run", daemon=True)
         self._run.start()
         return DONE
 
-    def _work(self, work: Callable[[Watcher, Interrupt], Record]) -> None:
+    def _work(self, record_id: str) -> None:
         """The run's own thread: from its start to the line that tells how it ended."""
+        display = ProgressDisplay(self._talk, self._output, self.status)
+
+        def watch(position: int, tool: str, event: dict[str, Any]) -> None:
+            display(position, tool, event)
+            if event["event"] in ("probe", "step", "done"):
+                self.asking = bool(event.get("asks")) and not self._assume_yes
+
         try:
-            self._finished(work(ProgressDisplay(self._talk, self._output, self.status), self._interrupt))
+            record = self._session.resume(record_id, watch, self._interrupt)
         except (KeyboardInterrupt, BadRequest, MissingExtra, ToolFailed) as error:
             if isinstance(error, KeyboardInterrupt) or STOPPED in str(error):
                 self._tell(f"stopped {self.status.place or 'before the first step'}; its state is kept")
                 self._tell("hint: /resume goes on from there")
             else:
                 self._tell(f"error: {error}")
-
-    def _finished(self, record: Record) -> None:
-        self._output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
+        else:
+            self._tell(took(record))
+            self._output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
+        finally:
+            self.asking = False
 
     def _tell(self, text: str) -> None:
         self._talk.print(text, markup=False, highlight=False, soft_wrap=not self._talk.is_terminal)

@@ -1,16 +1,12 @@
-"""What a plan will take on this machine: time and memory from what ran in this folder, disk from shapes.
+"""What a plan will take on this machine: time and memory from what ran here before, disk from shapes.
 
-Nothing is invented: a time is told once something like it has run here, and then in proportion. A training's time
-goes with the characters it reads and the weights of its model, that of an export and an evaluation with the weights.
+Nothing is invented: a time is told once something like it has run, in this folder or another one of this machine, and
+then in proportion to the work.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from tunesmith.tools.artifacts import METADATA, read_json
-from tunesmith.tools.catalogue import find_base_model
-from tunesmith.tools.locations import local_path
+from pydantic import BaseModel, ConfigDict
 
 from . import records
 from .check import disk_bytes, training_bytes
@@ -18,28 +14,29 @@ from .forecast import models_of
 from .live_run import clock
 from .plan import Plan, Step
 from .records import Record, StepRecord, artifact
+from .speeds import Speed, remembered
+from .work import MEMORY_NAMES, Call, measured
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "estimate", "took"]
 
 _GIB = 2**30
-_FIRST_STEPS = 2  # of a training, after which its time is known better
 _WORTH_TELLING = 10_000_000  # bytes on a disk
-# What must be the same in an earlier call for its time to tell anything.
-_ALIKE = {"finetune_unsloth": ("method", "quant"), "run_eval": ("eval_set", "limit")}
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(BaseModel):
     """What a plan will take.
 
     Attributes:
         seconds: of each step, in order; None where nothing like it has run here, 0 where it is not run again.
-        memory_gib: most memory of a training, and whether that is only a lower bound; None without a training.
+        memory_gib: most memory of a training; None without one.
+        memory_at_least: whether that is only a lower bound.
         disk: bytes that are written.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     seconds: tuple[float | None, ...]
-    memory_gib: tuple[float, bool] | None
+    memory_gib: float | None = None
+    memory_at_least: bool = False
     disk: int
 
     @property
@@ -59,38 +56,76 @@ class Estimate:
             unknown = " and ".join(dict.fromkeys(open_steps))
             parts.append(f"about {_time(known)} without {unknown} (nothing here to go by yet)")
         if self.memory_gib is not None:
-            size, lower_bound = self.memory_gib
-            parts.append(f"{'at least' if lower_bound else 'about'} {size:.1f} GiB of memory")
+            parts.append(f"{'at least' if self.memory_at_least else 'about'} {self.memory_gib:.1f} GiB of memory")
         if self.disk >= _WORTH_TELLING:
             parts.append(f"about {self.disk / 1e9:.2f} GB of disk")
         if open_steps and not known:
             parts.append("the time is told once something like it has run here")
         return f"estimate: {', '.join(parts)}"
 
-    def overrun(self, position: int, event: dict[str, Any]) -> str | None:
-        """A remark once a training's first steps, the longest batch among them, show that it more than doubles."""
-        expected = self.seconds[position]
-        first = event["event"] == "step" and "loss" in event and event["done"] == _FIRST_STEPS
-        if not first or not expected or event["seconds_left"] <= 2 * expected:
-            return None
-        return (
-            f"this takes longer than estimated: about {_time(event['seconds_left'])} left instead of "
-            f"{_time(expected)}; `stop` ends it and keeps its state"
-        )
 
-    def beside(self, record: Record) -> str:
-        """What a finished run took, with the estimate beside it, in one line."""
-        done = [step for step in record.steps if step.state == "done"]
-        took = sum(step.seconds or 0 for step in done)
-        parts = [f"{_time(took)}{_estimated(_time(self.total) if self.total is not None else None)}"]
-        peaks = [step.result["peak_memory_gib"] for step in done if step.result and "peak_memory_gib" in step.result]
-        if peaks:
-            memory = self.memory_gib and f"{'at least ' if self.memory_gib[1] else ''}{self.memory_gib[0]:.1f}"
-            parts.append(f"{max(peaks):.1f} GiB of memory{_estimated(memory)}")
-        written = sum(_bytes_of(step) for step in done)
-        if written >= _WORTH_TELLING:
-            parts.append(f"{written / 1e9:.2f} GB of disk{_estimated(f'{self.disk / 1e9:.2f}' if self.disk else None)}")
-        return f"took: {', '.join(parts)}"
+def estimate(plan: Plan) -> Estimate:
+    """What a plan will take here, from its values, the shapes of its models and what ran before."""
+    past = [*_of_this_folder(), *remembered()]
+    models = models_of(plan)
+    memory = [_memory_gib(step, past) for step in plan.steps if not step.reuse]
+    most = max((found for found in memory if found is not None), default=(None, False))
+    return Estimate(
+        seconds=tuple(_seconds(step, plan, past) for step in plan.steps),
+        memory_gib=most[0],
+        memory_at_least=most[1],
+        disk=sum(disk_bytes(step, models) for step in plan.steps if not step.reuse),
+    )
+
+
+def took(record: Record) -> str:
+    """What a finished run took, with the estimate beside it, in one line."""
+    expected = Estimate.model_validate(record.estimate) if record.estimate else None
+    done = [step for step in record.steps if step.state == "done"]
+    total = expected.total if expected else None
+    parts = [f"{_time(sum(step.seconds or 0 for step in done))}{_estimated(None if total is None else _time(total))}"]
+    peaks = [step.result["peak_memory_gib"] for step in done if step.result and "peak_memory_gib" in step.result]
+    if peaks:
+        least = "at least " if expected and expected.memory_at_least else ""
+        memory = f"{least}{expected.memory_gib:.1f}" if expected and expected.memory_gib is not None else None
+        parts.append(f"{max(peaks):.1f} GiB of memory{_estimated(memory)}")
+    written = sum(_bytes_of(record, step) for step in done)
+    if written >= _WORTH_TELLING:
+        disk = f"{expected.disk / 1e9:.2f}" if expected and expected.disk else None
+        parts.append(f"{written / 1e9:.2f} GB of disk{_estimated(disk)}")
+    return f"took: {', '.join(parts)}"
+
+
+def _of_this_folder() -> list[Speed]:
+    """What was done in this folder, newest first."""
+    found = []
+    for record in records.newest():
+        plan = record.plan()
+        found += [speed for step in record.steps if (speed := measured(step, plan)) is not None]
+    return found
+
+
+def _seconds(step: Step, plan: Plan, past: Sequence[Speed]) -> float | None:
+    """In proportion to the newest call that is alike; what is start-up does not grow."""
+    if step.reuse:
+        return 0.0
+    call = Call(step.tool, step.args, plan)
+    size, other = call.size(past), next((speed for speed in past if call.like(speed)), None)
+    if size is None or other is None:
+        return None
+    return other.seconds - other.growing + other.growing * size / other.size
+
+
+def _memory_gib(step: Step, past: Iterable[Speed]) -> tuple[float, bool] | None:
+    """Memory, and whether that is only a lower bound; None for a step that is no training."""
+    if step.tool != "finetune_unsloth":
+        return None
+    for speed in past:
+        alike = speed.tool == step.tool and all(speed.args.get(name) == step.args.get(name) for name in MEMORY_NAMES)
+        if alike and speed.memory_gib is not None:
+            return speed.memory_gib, False
+    least = training_bytes(step)
+    return (least / _GIB, True) if least is not None else None
 
 
 def _time(seconds: float) -> str:
@@ -101,112 +136,10 @@ def _estimated(text: str | None) -> str:
     return f" (estimated {text})" if text else ""
 
 
-def _bytes_of(step: StepRecord) -> int:
+def _bytes_of(record: Record, step: StepRecord) -> int:
     made = artifact(step.tool, step.args)
     if made is None:
         return 0
-    files = [path for path in made.rglob("*") if path.is_file()] if made.is_dir() else [made]
+    there = record.home / made
+    files = [path for path in there.rglob("*") if path.is_file()] if there.is_dir() else [there]
     return sum(path.stat().st_size for path in files if path.is_file())
-
-
-def estimate(plan: Plan) -> Estimate:
-    """What a plan will take here, from its values, the shapes of its models and the records of this folder."""
-    past = [
-        (_Call(step.tool, step.args, record.plan()), step)
-        for record in reversed(records.load_all())
-        for step in record.steps
-        if step.state == "done" and step.seconds and step.result
-    ]
-    calls = [_Call(step.tool, step.args, plan) for step in plan.steps]
-    seconds = tuple(0.0 if step.reuse else _seconds(call, past) for step, call in zip(plan.steps, calls, strict=True))
-    models = models_of(plan)
-    memory = [_memory_gib(step, past) for step in plan.steps if not step.reuse]
-    return Estimate(
-        seconds,
-        max((found for found in memory if found is not None), default=None),
-        sum(disk_bytes(step, models) for step in plan.steps if not step.reuse),
-    )
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One step, and the plan that says what its inputs are."""
-
-    tool: str
-    args: dict[str, Any]
-    plan: Plan
-
-    def alike(self, other: "_Call") -> bool:
-        names = _ALIKE.get(self.tool, ())
-        return self.tool == other.tool and all(self.args.get(name) == other.args.get(name) for name in names)
-
-    def size(self) -> float | None:
-        """How much work it is, in a unit that only calls that are alike share; None where that is not known."""
-        if self.tool == "prepare_dataset":
-            return _source_bytes(self.args)
-        weights = _weights(self._model())
-        if self.tool != "finetune_unsloth" or weights is None:
-            return weights
-        card = _card(str(self.args["dataset"]))
-        if card is None:
-            return None
-        passes = float(self.args["epochs"])
-        if self.args.get("max_steps"):
-            passes = self.args["max_steps"] * self.args["batch_size"] / max(card["rows"], 1)
-        return float(weights * passes * card["characters"]["total"])
-
-    def _model(self) -> str:
-        """The model that it works on, in the words of the plan."""
-        if self.tool == "finetune_unsloth":
-            return str(self.args["base_model"])
-        name = str(self.args.get("checkpoint_dir") or self.args.get("gguf_file"))
-        made = {str(step.args.get("output_file")): str(step.args.get("checkpoint_dir")) for step in self.plan.steps}
-        checkpoint = made.get(name, name)
-        return models_of(self.plan).get(checkpoint, checkpoint)
-
-
-def _seconds(call: _Call, past: list[tuple[_Call, StepRecord]]) -> float | None:
-    """In proportion to the newest call that is alike; a training's start-up does not grow with it."""
-    size = call.size()
-    for other, step in past:
-        if size is None or not call.alike(other) or not (other_size := other.size()):
-            continue
-        assert step.seconds is not None and step.result is not None
-        grows = min(float(step.result["seconds"]), step.seconds) if call.tool == "finetune_unsloth" else step.seconds
-        return step.seconds - grows + grows * size / other_size
-    return None
-
-
-def _memory_gib(step: Step, past: list[tuple[_Call, StepRecord]]) -> tuple[float, bool] | None:
-    if step.tool != "finetune_unsloth":
-        return None
-    names = ("base_model", "method", "quant", "lora_r", "batch_size", "max_seq_length")
-    for other, record in past:
-        if other.tool == step.tool and all(other.args.get(name) == step.args.get(name) for name in names):
-            assert record.result is not None
-            return float(record.result["peak_memory_gib"]), False
-    least = training_bytes(step)
-    return (least / _GIB, True) if least is not None else None
-
-
-def _weights(model: str) -> int | None:
-    entry = find_base_model(model)
-    if entry is not None:
-        return entry.parameters
-    from tunesmith.tools.size_forecast import model_tensors_of
-
-    tensors = model_tensors_of(model)
-    return tensors.weights if tensors is not None else None
-
-
-def _source_bytes(args: dict[str, Any]) -> float | None:
-    path = local_path(str(args["source"]))
-    return float(path.stat().st_size) if path is not None and path.is_file() and not args.get("limit") else None
-
-
-def _card(dataset: str) -> dict[str, Any] | None:
-    try:
-        card = read_json(Path(dataset) / METADATA)
-    except (OSError, ValueError):
-        return None
-    return card if isinstance(card, dict) and (card.get("characters") or {}).get("total") and "rows" in card else None

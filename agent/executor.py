@@ -1,27 +1,34 @@
 """Run a recorded plan: one process per step, stop at the first failure, go on where it stopped."""
 
 import importlib.metadata
+import math
 import os
 import platform
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunesmith.tools.artifacts import free_path, read_json
 from tunesmith.tools.base import BadRequest, MissingExtra, Result, ToolFailed
+from tunesmith.tools.control_file import STOPPED
 from tunesmith.tools.process import Interrupt, run_tool
 from tunesmith.tools.registry import TOOLS
 from tunesmith.tools.workplace import here
 
+from .probing import Confirm, answer, told
 from .records import RECORDS, Record, StepRecord, artifact, earlier_result, is_made, lock, now, save, step_key
+from .speeds import remember
+from .work import measured
 
 __all__ = ["Watcher", "execute"]
 
 Watcher = Callable[[int, str, dict[str, Any]], None]
 """Is told what happens: position of the step, its tool, an event (see `emit` in tools/base.py). Besides the
-tools' own events there are `start`, `reuse`, `done` (with `result`, the typed Result, and `seconds`) and `failed`."""
+tools' own events there are `start`, `reuse` and `done` (with `result`, the typed Result, and `seconds`). The event
+`probe` has a `text` for people."""
 
 _VERSIONED = (
     "tunesmith",
@@ -39,12 +46,21 @@ _VERSIONED = (
 )
 
 
-def execute(record: Record, watch: Watcher, interrupt: Interrupt | None = None) -> Record:
+def execute(
+    record: Record,
+    watch: Watcher,
+    interrupt: Interrupt | None = None,
+    *,
+    probe: bool = True,
+    confirm: Confirm | None = None,
+) -> Record:
     """Run the steps of `record` that are not done, in order, and record each as it ends.
 
     Args:
         watch: is told what happens.
         interrupt: stops the run from another thread, as Ctrl-C does from the terminal.
+        probe: a training's first two steps tell what all of it will take.
+        confirm: is asked where that is more than twice the estimate, or does not fit; see `answer` in probing.py.
 
     Raises:
         BadRequest, MissingExtra, ToolFailed: the step that failed; the record is saved with its state before.
@@ -60,15 +76,31 @@ def execute(record: Record, watch: Watcher, interrupt: Interrupt | None = None) 
         record.state = "running"
         save(record)
         for position, step in enumerate(record.steps):
-            _run_step(record, position, step, descriptor, watch, interrupt)
+            _run_step(_Run(record, descriptor, watch, interrupt, probe, confirm), position, step)
         record.state = "done"
         save(record)
     return record
 
 
-def _run_step(
-    record: Record, position: int, step: StepRecord, descriptor: int, watch: Watcher, interrupt: Interrupt | None
-) -> None:
+@dataclass(frozen=True)
+class _Run:
+    record: Record
+    lock: int
+    watch: Watcher
+    interrupt: Interrupt | None
+    probe: bool
+    confirm: Confirm | None
+
+    def expected_seconds(self, position: int, tool: str) -> float | None:
+        """What the user was told that a training takes, inf where that was not known; None for no probe."""
+        if not self.probe or tool != "finetune_unsloth":
+            return None
+        estimated = (self.record.estimate or {}).get("seconds") or ()
+        return estimated[position] if position < len(estimated) and estimated[position] else math.inf
+
+
+def _run_step(run: _Run, position: int, step: StepRecord) -> None:
+    record, watch = run.record, run.watch
     result_file = record.folder / f"{position + 1}-{step.tool}.result.json"
     if step.state in ("running", "failed", "interrupted"):
         _adopt_or_clear(step, result_file)
@@ -90,9 +122,13 @@ def _run_step(
     began = time.monotonic()
 
     def listen(event: dict[str, Any]) -> None:
-        if event["event"] == "note":
+        if event["event"] == "probe":
+            event = {**event, "text": told(event)}
+        if event["event"] in ("note", "probe"):
             step.notes.append(event["text"])
         watch(position, step.tool, event)
+        if event["event"] == "probe" and (decided := answer(event, here(step.args["output_dir"]), run.confirm)):
+            listen({"event": "note", "text": decided})
 
     try:
         result = run_tool(
@@ -101,11 +137,13 @@ def _run_step(
             on_event=listen,
             log_file=log,
             result_file=result_file,
-            keep_open=(descriptor,),
-            interrupt=interrupt,
+            keep_open=(run.lock,),
+            interrupt=run.interrupt,
+            expected_seconds=run.expected_seconds(position, step.tool),
         )
     except (BadRequest, MissingExtra, ToolFailed) as error:
-        step.state, step.error, record.state = "failed", str(error), "failed"
+        step.state = record.state = "interrupted" if STOPPED in str(error) else "failed"
+        step.error = str(error)
         raise
     except BaseException:
         step.state, record.state = "interrupted", "interrupted"
@@ -116,6 +154,8 @@ def _run_step(
     finally:
         step.seconds = round((step.seconds or 0) + time.monotonic() - began, 3)
         save(record)
+    if (speed := measured(step, record.plan())) is not None:
+        remember(speed)
     watch(position, step.tool, {"event": "done", "result": result, "seconds": step.seconds})
 
 

@@ -86,7 +86,7 @@ class Job:
         elif kind == "step":
             self._figures = {name: value for name, value in event.items() if name != "event"}
             self._fraction = min(event["done"] / max(event["total"], 1), 1.0)
-        elif kind == "note":
+        elif kind in ("note", "probe"):
             self._notes.append(event["text"])
         elif kind in ("done", "reuse"):
             self._position, self._tool, self._fraction = position, tool, 1.0

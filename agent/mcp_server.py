@@ -151,7 +151,9 @@ class Tunesmith:
                     del client.shown[outdated]
         answer: dict[str, Any] = {"kind": plan.kind, "plan": plan.to_json(), "plan_hash": plan.hash if ready else None}
         text = await anyio.to_thread.run_sync(_rendered, plan)
-        if ready:
+        if ready and all(step.reuse for step in plan.steps):
+            text += f"\nplan_hash: {plan.hash}\nThere is nothing to run: `run` with the hash only tells the results."
+        elif ready:
             text += f"\nplan_hash: {plan.hash}\nNothing has run. Show this plan; after a yes, call `run` with the hash."
         elif plan.problems:
             text += "\nThis plan can't run here as it is; change it with `plan`."

@@ -30,11 +30,16 @@ ORDER = ("prepare_dataset", "finetune_unsloth", "export_gguf", "export_safetenso
 
 
 class Ask(Exception):
-    """The request needs an answer, or cannot be: `args[0]` says it, `about` names the parameter."""
+    """The request needs an answer, or cannot be: `args[0]` says it, `about` names the parameter.
 
-    def __init__(self, reply: str, about: str | None = None, *, refuse: bool = False) -> None:
+    `wrong` are all parameters whose values can't be.
+    """
+
+    def __init__(
+        self, reply: str, about: str | None = None, *, refuse: bool = False, wrong: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(reply)
-        self.about, self.refuse = about, refuse
+        self.about, self.refuse, self.wrong = about, refuse, wrong
 
 
 @dataclass(eq=False)

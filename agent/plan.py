@@ -40,6 +40,8 @@ class Plan:
     # What a question keeps in mind: the request as understood so far, which an answer completes. Opaque to all
     # but the planner that wrote it; plain JSON values.
     pending: dict[str, Any] | None = None
+    # Whether this is an earlier plan again, as `undo` asked.
+    undone: bool = False
     # `chat` marks small talk and help, which are answered and done (exit status 0).
     kind: Literal["run", "question", "refusal", "chat"] = "run"
 
@@ -98,8 +100,20 @@ class History:
 
     @property
     def before_last(self) -> Plan | None:
-        """The plan with steps before the last one."""
-        planned = [ran.plan for ran in self.ran if ran.plan.steps]
+        """The plan with steps that the last one came from: an `undo` after an `undo` goes further back.
+
+        >>> from dataclasses import replace
+        >>> one, two, three = (Plan(text, (Step("run_eval", {}, {}),)) for text in ("one", "two", "three"))
+        >>> back = replace(two, undone=True)
+        >>> History(tuple(Ran(plan, 0) for plan in (one, two, three, back))).before_last.request
+        'one'
+        """
+        planned: list[Plan] = []
+        for ran in self.ran:
+            if ran.plan.undone:
+                planned = planned[:-2]
+            if ran.plan.steps:
+                planned.append(ran.plan)
         return planned[-2] if len(planned) > 1 else None
 
     @property

@@ -118,4 +118,8 @@ def show_record(record: Record, console: Console) -> None:
             console.print(f"   {step.error}", style="red", markup=False, soft_wrap=not console.is_terminal)
         if step.result is not None and step.tool in TOOLS:
             show_result(TOOLS[step.tool].result.model_validate(step.result), console)
+    if record.state == "done":
+        from .estimate import took
+
+        console.print(took(record), style="dim", markup=False, soft_wrap=not console.is_terminal)
     console.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=not console.is_terminal)

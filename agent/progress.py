@@ -108,9 +108,11 @@ class ProgressDisplay:
                 self._status.begin(f"{position + 1}. {tool}")
         elif kind == "reuse":
             self._console.print(f"{position + 1}. {tool}: done already, not run again", style="dim", markup=False)
-        elif kind == "note":
+        elif kind in ("note", "probe"):
+            if event.get("asks"):
+                self._end_bar()  # a question follows
             self._console.print(
-                f"   {_harmless(event['text'])}", markup=False, highlight=False, soft_wrap=not self._console.is_terminal
+                f"   {event['text']}", markup=False, highlight=False, soft_wrap=not self._console.is_terminal
             )
         elif kind == "sample":
             self._sample(event)
@@ -125,7 +127,7 @@ class ProgressDisplay:
     def _sample(self, event: dict[str, Any]) -> None:
         self._console.print(f"   {event['title']}", style="dim", markup=False)
         for label in ("before", "after"):
-            text = _harmless(" ".join(str(event[label]).split()))
+            text = " ".join(str(event[label]).split())
             room = max(self._console.width - 14, 40)
             shown = text if len(text) <= room else text[: room - 3] + "..."
             self._console.print(f"     {label:<6} {shown}", style="dim", markup=False, highlight=False)
@@ -162,15 +164,6 @@ class ProgressDisplay:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def _harmless(text: str) -> str:
-    """Text that comes from data or file names, without the characters that drive a terminal.
-
-    >>> _harmless("red \\x1b[31m bell \\x07")
-    'red �[31m bell �'
-    """
-    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
 
 
 def _figures(event: dict[str, Any]) -> str:

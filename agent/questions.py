@@ -1,10 +1,13 @@
 """The planner's questions: what is missing, and what would work."""
 
+import difflib
+import re
+
 from tunesmith.tools.catalogue import BASE_MODELS, DATASETS, QUANTIZATIONS
 
 from .words import family_members, quantizations_like
 
-__all__ = ["missing", "unknown_model", "unknown_quantization"]
+__all__ = ["missing", "suggested", "unknown_model", "unknown_quantization"]
 
 _DATA = f"a file (jsonl, json, csv, parquet, arrow, txt), a hub id such as org/name, or {', '.join(DATASETS)}"
 _MODELS = f"one of {', '.join(BASE_MODELS)}, a hub id such as org/name, or a local model folder"
@@ -30,6 +33,8 @@ def unknown_model(name: str) -> str:
 
     >>> unknown_model("llama3.2")
     'Which `llama3.2` model? llama3.2-1b, llama3.2-3b'
+    >>> unknown_model("gema3-270m").split("?")[0]
+    'Did you mean `gemma3-270m`'
     """
     letters = name.split("-")[0]
     members = family_members(letters)
@@ -41,7 +46,21 @@ def unknown_model(name: str) -> str:
             f"`{name}` is not in the catalogue; of its family there are {', '.join(related)}; "
             "any hub id such as org/name works too"
         )
-    return f"`{name}` is not in the catalogue, no hub id and no folder here; name {_MODELS}"
+    families = {entry.rsplit("-", 1)[0]: family_members(entry.rsplit("-", 1)[0]) for entry in BASE_MODELS}
+    close = difflib.get_close_matches(name.lower(), [*BASE_MODELS, *families], n=1, cutoff=0.75)
+    meant = [one for found in close for one in families.get(found, [found])]
+    hint = f"Did you mean {' or '.join(f'`{one}`' for one in meant)}? " if meant else ""
+    return f"{hint}`{name}` is not in the catalogue, no hub id and no folder here; name {_MODELS}"
+
+
+def suggested(question: str) -> str | None:
+    """The one name that a question offers, so that a yes answers it.
+
+    >>> suggested(unknown_model("gema3-270m")), suggested(unknown_model("llama3.2"))
+    ('gemma3-270m', None)
+    """
+    match = re.match(r"Did you mean `([^`]+)`\?", question)
+    return match[1] if match else None
 
 
 def unknown_quantization(name: str) -> str:

@@ -34,6 +34,7 @@ __all__ = [
     "lock",
     "moment",
     "new_record",
+    "newest",
     "now",
     "save",
     "step_key",
@@ -82,9 +83,16 @@ class Record(BaseModel):
     problems: list[str]
     pending: dict[str, Any] | None
     steps: list[StepRecord]
+    undone: bool = Field(default=False, description="whether this is an earlier plan again, as `undo` asked")
+    estimate: dict[str, Any] | None = Field(default=None, description="what the plan was said to take (estimate.py)")
     versions: dict[str, str] = {}
     machine: dict[str, Any] = {}
     _home: Path = PrivateAttr(default_factory=here)
+
+    @property
+    def home(self) -> Path:
+        """The working folder."""
+        return self._home
 
     @property
     def folder(self) -> Path:
@@ -108,6 +116,7 @@ class Record(BaseModel):
             changed=tuple(self.changed),
             problems=tuple(self.problems),
             pending=self.pending,
+            undone=self.undone,
             kind=kind,  # type: ignore[arg-type]  # one of the three names, or run
         )
 
@@ -122,8 +131,8 @@ def moment() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-3]
 
 
-def new_record(plan: Plan, *, dry_run: bool = False) -> Record:
-    """Start a record for a plan and write it. Ids sort by time."""
+def new_record(plan: Plan, *, dry_run: bool = False, estimate: dict[str, Any] | None = None) -> Record:
+    """Start a record for a plan, with what it is said to take, and write it. Ids sort by time."""
     record = Record(
         id=f"{moment()}-{secrets.token_hex(2)}",
         created=now(),
@@ -140,6 +149,8 @@ def new_record(plan: Plan, *, dry_run: bool = False) -> Record:
             )
             for step in plan.steps
         ],
+        undone=plan.undone,
+        estimate=estimate,
     )
     save(record)
     _point_at(record)
@@ -182,6 +193,11 @@ def _at_work(record: Record) -> bool:
 def load_all() -> list[Record]:
     """The records of this working folder, oldest first. Unreadable ones are left out."""
     return _loaded(_folders())
+
+
+def newest(count: int = _REMEMBERED) -> list[Record]:
+    """The last records of this working folder, newest first."""
+    return _loaded(_folders()[-count:])[::-1]
 
 
 def _folders() -> list[Path]:

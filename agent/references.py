@@ -2,7 +2,9 @@
 
 from .keys import BASE, GGUF_FILE, QUANTIZATION
 from .lexicon import NUMERIC, read_tokens
+from .questions import suggested
 from .reading import Reading
+from .words import word_set
 
 __all__ = ["read_references"]
 
@@ -13,12 +15,18 @@ _PLACES = {
     "fourth": 3,
     **dict.fromkeys(("last", "latter", "largest", "biggest"), -1),
 }
+_YES = word_set("yes y yeah yep sure ok okay right correct exactly please i do did")
 _COUNTING = {"number", "option", "no", "the", "please", "take"}
 _KINDS = {BASE: "model", QUANTIZATION: "quant", GGUF_FILE: "name"}
 
 
 def read_references(reading: Reading) -> None:
     """Put in the value that an ordinal or `the other one` stands for."""
+    pending = reading.history.pending
+    one = suggested(pending.reply or "") if pending is not None else None
+    if one is not None and reading.about is not None and reading.words and reading.words <= _YES:
+        reading.put(reading.about, one)
+        return
     offered = _offered(reading)
     named = {token.kind for token in reading.tokens} & {"name", "model", "family", "quant", "size"}
     if offered and not named and reading.about is not None and reading.about not in reading.values:
@@ -56,10 +64,11 @@ def _offered(reading: Reading) -> list[object]:
     """What the open question offers to choose from, in its order."""
     pending = reading.history.pending
     reply = (pending.reply or "") if pending is not None else ""
-    if reading.about is None or "which" not in reply.lower():
+    meant = reply.startswith("Did you mean")
+    if reading.about is None or not (meant or "which" in reply.lower()):
         return []
-    _, question, rest = reply.partition("?")
-    tokens = read_tokens(rest if question and rest.strip() else reply)
+    before, question, rest = reply.partition("?")
+    tokens = read_tokens(before if meant else rest if question and rest.strip() else reply)
     kind = _KINDS.get(reading.about, "number" if reading.about in NUMERIC else "")
     return [token.value for token in tokens if token.kind == kind]
 

@@ -51,7 +51,7 @@ ASKS = {
 @functools.cache
 def about_tool(tool: str) -> str:
     """Which parameters a tool takes."""
-    return f"`{tool}` takes {', '.join(TOOLS[tool].input.model_fields)}; `tunesmith tools {tool}` describes them"
+    return f"`{tool}` takes {', '.join(TOOLS[tool].input.model_fields)}; `tunesmith tools {tool} --help` describes them"
 
 
 @functools.cache

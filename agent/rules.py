@@ -29,6 +29,7 @@ from .keys import (
     QUANTIZATION,
     SOURCE,
 )
+from .leftovers import later_time
 from .lexicon import NUMERIC, field_types
 from .nearby import governing_tool
 from .orders import find_orders, imply_tools, imply_training
@@ -200,6 +201,8 @@ def _frame(reading: Reading, amounts: Amounts, roles: Roles, others: list[str]) 
         loose = [value for value in loose if isinstance(value, dict)]
     if elsewhere := reading.words & _ELSEWHERE:
         reading.remarks.append(f"I only write files here: `{sorted(elsewhere)[0]}` is left to you")
+    if (when := later_time(reading.tokens)) is not None:
+        reading.remarks.append(f"I run once, when you say yes: `{when}` is left to you")
     if others and "finetune_unsloth" in reading.want:
         named = " and ".join(f"`{name}`" for name in others)
         reading.remarks.append(f"No tool has a parameter for {named}, so the trainer's own value stays")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunesmith.tools.process import Interrupt
 
     from .executor import Watcher
+    from .probing import Confirm
 
     _Work = Callable[[Watcher, Interrupt], Record]
 
@@ -36,7 +37,7 @@ class Event:
 
     Attributes:
         step: position of the step in the plan, from 0.
-        kind: `start`, `note`, `step` (progress), `sample`, `reuse`, `done`; see `Watcher` in executor.py.
+        kind: `start`, `note`, `step` (progress), `probe`, `sample`, `reuse`, `done`; see `Watcher` in executor.py.
         fields: what belongs to the kind, such as `text`, or `done` and `total`, or the typed `result`.
     """
 
@@ -79,16 +80,27 @@ class Session:
         folder: where relative paths begin and records are kept; the process's current folder by default. It is not
             made the current one, so that several sessions may work in several folders at once.
         planner: makes the plans; the embedded one by default.
+        probe: the first two steps of a training, its longest, tell what all of it will take.
+        confirm: is asked, with a sentence, where that is more than twice the estimate, or more memory than is free; the
+            training waits for a yes or no. By default what takes longer goes on, and what does not fit is stopped.
 
     Raises:
         BadRequest: there is no such folder.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, planner: Planner | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | Path | None = None,
+        *,
+        planner: Planner | None = None,
+        probe: bool = True,
+        confirm: "Confirm | None" = None,
+    ) -> None:
         self._folder = None if folder is None else Path(folder).expanduser().absolute()
         with working_in(self._folder):
             pass
         self._planner = planner or RulesPlanner()
+        self.probe, self.confirm = probe, confirm
         self._since = records.moment()
         self._own: set[str] = set()
         self._shown: list[Plan] = []
@@ -99,7 +111,12 @@ class Session:
         Args:
             text: what to do, in plain words; bytes that were no text become question marks.
             taken: paths that the plan must not write to, beside those that exist.
+
+        Raises:
+            BadRequest: `text` is no text.
         """
+        if not isinstance(text, str):
+            raise BadRequest(f"a request is a text in plain words, not {text!r}")
         with working_in(self._folder):
             readable = text.encode("utf-8", "replace").decode("utf-8")
             return self._shown_plan(self._planner.plan(readable, self._history(taken)))
@@ -147,10 +164,8 @@ class Session:
             BadRequest, MissingExtra, ToolFailed, KeyboardInterrupt: as `execute` raises them.
         """
         _refuse_unready(plan)
-        from .executor import execute
-
         with working_in(self._folder):
-            return execute(self._recorded(plan), watch or _unwatched, interrupt)
+            return self._execute(self._recorded(plan), watch, interrupt)
 
     async def arun(self, plan: Plan, watch: "Watcher | None" = None) -> Record:
         """`run` for an event loop, in which `watch` is called. A task that is cancelled takes its run with it.
@@ -177,13 +192,11 @@ class Session:
         self, record_id: str | None = None, watch: "Watcher | None" = None, interrupt: "Interrupt | None" = None
     ) -> Record:
         """Go on with an unfinished run: the newest, or the one whose id begins with `record_id`."""
-        from .executor import execute
-
         with working_in(self._folder):
             record = records.find(record_id, unfinished=record_id is None)
             if not record.steps:
                 raise BadRequest(f"`{record.id}` has no steps to run")
-            return execute(record, watch or _unwatched, interrupt)
+            return self._execute(record, watch, interrupt)
 
     async def aresume(self, record_id: str | None = None) -> Record:
         """`resume` for an event loop; a task that is cancelled takes the run with it."""
@@ -211,6 +224,11 @@ class Session:
                 record.state = "interrupted"
                 records.save(record)
 
+    def _execute(self, record: Record, watch: "Watcher | None", interrupt: "Interrupt | None") -> Record:
+        from .executor import execute
+
+        return execute(record, watch or _unwatched, interrupt, probe=self.probe, confirm=self.confirm)
+
     def _begin(self, work: "_Work") -> "Background[Event, Record]":
         from tunesmith.tools.background import Background
 
@@ -237,7 +255,10 @@ class Session:
         """A record for a plan. What was shown up to it is no longer the last that was said."""
         position = next((n for n, shown in enumerate(self._shown) if shown is plan), len(self._shown))
         self._shown = self._shown[position + 1 :]
-        record = records.new_record(plan, dry_run=dry_run)
+        from .estimate import estimate
+
+        expected = estimate(plan).model_dump(mode="json") if plan.steps else None
+        record = records.new_record(plan, dry_run=dry_run, estimate=expected)
         self._own.add(record.id)
         return record
 

@@ -250,6 +250,6 @@ def _checked(tool: str, args: dict[str, Any]) -> dict[str, Any]:
             else:
                 problems.append((key, f"`{name}` cannot be {args[name]}; it takes {wanted_range(key)}"))
         text = "; ".join(dict.fromkeys(problem for _, problem in problems))
-        raise Ask(text, problems[0][0], refuse=True) from error
+        raise Ask(text, problems[0][0], refuse=True, wrong=tuple(key for key, _ in problems)) from error
     values = {name: getattr(model, name) for name in args}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}

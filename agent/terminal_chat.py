@@ -88,6 +88,8 @@ def chat_prompt(
 
 
 def _message(conversation: Conversation) -> StyleAndTextTuples:
+    if conversation.asking:
+        return [("bold", "go on with it? "), ("", "[y]es, or [n]o: it stops, and its state is kept\n"), ("", _PROMPT)]
     if conversation.busy:
         width = get_app().output.get_size().columns
         return [("bold", conversation.status.line(width - 1)), ("", "\n"), ("", _PROMPT)]

@@ -25,7 +25,7 @@ def run_tool_command(arguments: list[str]) -> int:
         print("       tunesmith tools --openai | --json-schema    print them for another agent\n")
         for row in contract.tools.values():
             print(f"{row.name}\n    {row.description}")
-        print("\nhint: `tunesmith tools NAME` lists its parameters, with values it runs", file=sys.stderr)
+        print("\nhint: `tunesmith tools NAME --help` lists its parameters, with values it runs", file=sys.stderr)
         return 0
     if arguments in (["--openai"], ["--json-schema"]):
         from .tool_schemas import openai_tools, tool_schemas
@@ -37,9 +37,9 @@ def run_tool_command(arguments: list[str]) -> int:
     if name not in contract.tools:
         raise BadRequest(f"`{name}` is not a tool of the contract; known are {', '.join(contract.tools)}")
     parser = _parser(contract.tools[name], TOOLS[name])
-    if len(arguments) == 1:
-        parser.print_help()
-        return 0
+    if len(arguments) == 1:  # `--help` describes; a call without its arguments is a wrong one
+        parser.print_help(sys.stderr)
+        print(file=sys.stderr)
     given = {key: value for key, value in vars(parser.parse_args(arguments[1:])).items() if value is not None}
     as_json = given.pop("json", False)
     options: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def run_tool_command(arguments: list[str]) -> int:
         options[parameter] = value
     request = TOOLS[name].validate(options)
 
-    from .cli import consoles
+    from .consoles import consoles
     from .preview import show_result
     from .progress import ProgressDisplay
 

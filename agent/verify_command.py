@@ -45,7 +45,7 @@ def run_verify_command(arguments: list[str]) -> int:
 
     from tunesmith.tools.fidelity_report import Fidelity
 
-    from .cli import consoles
+    from .consoles import consoles
     from .progress import ProgressDisplay
 
     talk, output = consoles()

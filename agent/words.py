@@ -70,8 +70,10 @@ _NUMBER = (
     r"(?<=[\d.])(?:\s?(?:[x×*])\s?10\s?\^\s?(?P<power>[-−]?\d+)|[eE][-+−]?\d+)?)"
     r"(?:\s?(?P<unit>%|percent\b|per\s?cent\b|[x×](?!\w)|k(?!\w)|m(?!\w)))?"
 )
+_PLAIN = r"[^\s\\`\"'“”<>,;]{0,255}"
 _MASTER = re.compile(
     r"(?P<space>[ \t\r]+)|(?P<line>\n\s*(?:[-*•]\s+|\d+[.)]\s+)?)"
+    rf"|(?P<escaped>{_PLAIN}(?:\\ {_PLAIN})+)"
     r"|`(?P<tick>[^`\n]+)`|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
     r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
     r"|(?P<path>(?:[a-z]:\\[^\s,;]+(?: [^\s,;\\]+\\[^\s,;]+)*)|"
@@ -155,6 +157,8 @@ def _token(match: re.Match[str], kind: str, known: Vocabulary) -> list[Token]:
     quoted = match.group("tick") or match.group("double") or match.group("curly") or match.group("single")
     if quoted:
         return _quoted(quoted.strip(), known)
+    if match.group("escaped"):  # `my\\ rows.jsonl`, as a shell writes it
+        return _quoted(text.replace("\\ ", " ").rstrip(" .,:!?)"), known)
     if kind == "line":
         return [Token("punct", "\n")]
     if match.group("path"):

@@ -3,7 +3,10 @@
 import random
 from collections.abc import Sequence
 
-__all__ = ["batch_order", "steps_per_epoch"]
+__all__ = ["PROBE_STEPS", "batch_order", "steps_per_epoch"]
+
+PROBE_STEPS = 2
+"""Steps at the start that are those of the longest batches: what they take tells what the rest will (probe.py)."""
 
 _BATCHES_IN_A_POOL = 50
 """Rows are sorted by length within pools of this many batches: padding nearly goes away, chance stays."""
@@ -24,8 +27,8 @@ def batch_order(
     """The rows of every step of a run.
 
     Each epoch sees every row once, in an order of its own. Rows of like length share a batch, since a batch is
-    padded to its longest row. The batch with the longest row comes first, so that a run that does not fit into
-    memory fails at once.
+    padded to its longest row. The two batches with the longest rows come first, so that a run that does not fit
+    into memory, or takes too long, shows it at once.
 
     Args:
         lengths: tokens of each row.
@@ -34,8 +37,8 @@ def batch_order(
         seed: the same seed gives the same order on every machine.
         max_steps: end after this many steps; more epochs are begun if `epochs` are too few for them.
 
-    >>> batch_order([5, 1, 4, 2], batch_size=2, epochs=1, seed=0)
-    [[0, 2], [3, 1]]
+    >>> batch_order([5, 1, 4, 2, 3, 6], batch_size=2, epochs=1, seed=0)
+    [[5, 0], [2, 4], [3, 1]]
     """
     per_epoch = steps_per_epoch(len(lengths), batch_size)
     total = epochs * per_epoch if max_steps is None else max_steps
@@ -45,8 +48,10 @@ def batch_order(
         order += _one_epoch(lengths, batch_size, random.Random(f"{seed}/{epoch}"))
         epoch += 1
     order = order[:total]
-    longest = max(range(len(order)), key=lambda step: max(lengths[row] for row in order[step]))
-    order[0], order[longest] = order[longest], order[0]
+    for place in range(min(PROBE_STEPS, per_epoch, total)):  # within the first epoch, which keeps its rows
+        candidates = range(place, min(per_epoch, total))
+        longest = max(candidates, key=lambda step: max(lengths[row] for row in order[step]))
+        order[place], order[longest] = order[longest], order[place]
     return order
 
 

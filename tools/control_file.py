@@ -92,6 +92,10 @@ def operations(folder: Path) -> list[Operation]:
         lines = (folder / _FILE).read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
     except OSError:
         return []
+    return _parsed(lines)
+
+
+def _parsed(lines: list[str]) -> list[Operation]:
     found = []
     for line in lines:
         with contextlib.suppress(ValidationError):
@@ -137,15 +141,22 @@ class ControlFile:
             due.append(Stop())
         return due
 
-    def _read(self, step: int) -> list[Operation]:
-        """The operations of new lines that are due at once; a later stop is kept in mind."""
-        due: list[Operation] = []
+    def has_word(self) -> bool:
+        """Whether a stop or a go on came that was not applied yet."""
+        return any(isinstance(operation, Stop | GoOn) for operation in _parsed(self._new_lines()))
+
+    def _new_lines(self) -> list[str]:
+        """The lines that were not read yet; a line counts once its end is written."""
         try:
             text = self._file.read_text(encoding="utf-8", errors="replace")
         except OSError:
-            return due
-        lines = text.split("\n")[:-1]  # a line counts once its end is written
-        for number, line in enumerate(lines[len(self.applied) :], len(self.applied) + 1):
+            return []
+        return text.split("\n")[:-1][len(self.applied) :]
+
+    def _read(self, step: int) -> list[Operation]:
+        """The operations of new lines that are due at once; a later stop is kept in mind."""
+        due: list[Operation] = []
+        for number, line in enumerate(self._new_lines(), len(self.applied) + 1):
             entry: dict[str, Any] = {"line": number, "step": step}
             try:
                 operation = _adapter().validate_json(line)

@@ -44,7 +44,7 @@ def find_data_files(folder: Path, *, without: Iterable[Path] = ()) -> list[str]:
     Passed over are hidden files, the folders in `without`, prepared data sets further down, links to folders, and
     `.txt` files beside files with columns (they are notes and licences).
     """
-    excluded = {path.resolve() for path in without}
+    excluded = {os.path.realpath(path) for path in without}
     found = []
     for root, folders, files in os.walk(folder):
         here = Path(root)
@@ -53,7 +53,7 @@ def find_data_files(folder: Path, *, without: Iterable[Path] = ()) -> list[str]:
             for name in folders
             if not name.startswith((".", "_"))
             and not name.endswith(".partial")
-            and (here / name).resolve() not in excluded
+            and os.path.realpath(here / name) not in excluded
             and not _is_prepared(here / name)
         ]
         found += [(here / name).relative_to(folder).as_posix() for name in files]

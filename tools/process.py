@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import BadRequest, MissingExtra, Result, ToolFailed
+from .probe import PROBE_VARIABLE
 from .registry import find_tool
 from .workplace import here
 
@@ -72,6 +73,7 @@ def run_tool(
     result_file: Path | None = None,
     keep_open: tuple[int, ...] = (),
     interrupt: Interrupt | None = None,
+    expected_seconds: float | None = None,
 ) -> Result:
     """Run one tool to its end and return its typed result.
 
@@ -83,6 +85,9 @@ def run_tool(
         log_file: what libraries print; a temporary file by default.
         result_file: where the process writes its result as soon as it has one, besides returning it.
         keep_open: file descriptors that the process inherits, such as a lock.
+        expected_seconds: what the user expects of a training, inf for nothing. It then tells after its first steps
+            what it will take, by an event `probe`; where that event `asks`, it waits for a stop or a go on in its
+            control.jsonl. None for no probe.
 
     Raises:
         BadRequest, MissingExtra, ToolFailed: as the tool raised them.
@@ -98,6 +103,9 @@ def run_tool(
         log_file = Path(log_name)
     environment = {**os.environ, LOG_VARIABLE: str(log_file.resolve()), PARENT_VARIABLE: str(os.getpid())}
     environment.pop(RESULT_VARIABLE, None)
+    environment.pop(PROBE_VARIABLE, None)
+    if expected_seconds is not None:
+        environment[PROBE_VARIABLE] = repr(float(expected_seconds))
     if result_file is not None:
         environment[RESULT_VARIABLE] = str(result_file.resolve())
     failure: dict[str, Any] | None = None
@@ -139,7 +147,8 @@ def run_tool(
     if failure is not None:
         raise _ERRORS.get(failure["kind"], ToolFailed)(failure["text"])
     if status != 0:
-        reason = f"signal {-status}" if status < 0 else f"exit status {status}"
+        killed = "signal 9, as a system without memory sends it"
+        reason = killed if status == -9 else f"signal {-status}" if status < 0 else f"exit status {status}"
         raise ToolFailed(f"{name} ended without a result ({reason}); see `{log_file}`")
     return tool.result.model_validate_json(output)
 

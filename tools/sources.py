@@ -1,5 +1,6 @@
 """Open a source of rows: one table of schemes, one function that reads it."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,8 +73,8 @@ def open_source(ask: Ask) -> Source:
 
 def _local(ask: Ask, path: Path) -> Source:
     """A data file, or a folder whose data files are read in sorted order."""
-    for output in ask.outputs:
-        if path.resolve().is_relative_to(output.resolve()):
+    for output in ask.outputs:  # `resolve` raises on links that lead in a circle
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(output)):
             raise BadRequest(f"`{ask.source}` lies in its own output `{output}`; choose another output_dir")
     if not path.exists():
         raise BadRequest(f"`{ask.source}` does not exist; pass a data file or a folder that does")

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from .base import ToolFailed, emit, note
+from .batch_order import PROBE_STEPS
 from .checkpoints import Checkpoint, write_checkpoint
 from .control_file import STOPPED, ControlFile, Save, SetValue, Stop
+from .probe import Probe
 from .training_memory import return_free_memory
 from .training_state import capture, restore, restore_weights, set_learning_rate
 
@@ -24,6 +26,7 @@ METRICS = "metrics.jsonl"
 _FIRST_CHECKPOINT_SECONDS = 10
 _CHECKPOINT_SECONDS = 60
 _STEPS_BETWEEN_RETURNS = 20  # of freed memory; at each step, its pages would have to be asked for again at once
+_LOOK_SECONDS = 0.1  # between two looks for a word that is waited for
 _RATE_STEPS = 20  # the speed shown is that of the last steps
 
 
@@ -91,6 +94,7 @@ def train(
     run_folder: Path,
     control: ControlFile,
     resume: Checkpoint | None,
+    probe: Probe | None = None,
 ) -> None:
     """Train to the end of `order`, from `resume` where it is given.
 
@@ -99,6 +103,7 @@ def train(
         options: arguments of TRL's trainer, by name.
         rows: TokenRow or PairRow, as `order` counts them.
         progress: kept up to date for the caller.
+        probe: tells after the first steps what the rest will take, and may wait for a word.
 
     Raises:
         ToolFailed: a loss or gradient that is not finite, a stop that control.jsonl asked for, a full disk.
@@ -123,7 +128,7 @@ def train(
         if weight.requires_grad and "lora_" in name:
             weight.data = weight.data.float()  # TRL makes a QLoRA adapter bfloat16, which swallows small updates
     with _signals_wait() as signals:
-        steps = StepKeeper(progress, run_folder, control, resume, signals)
+        steps = StepKeeper(progress, run_folder, control, resume, signals, probe)
 
         class Hooks(TrainerCallback):
             def on_train_begin(self, *_: Any, **given: Any) -> None:
@@ -195,12 +200,14 @@ class StepKeeper:
         control: ControlFile,
         resume: Checkpoint | None,
         signals: list[int],
+        probe: Probe | None = None,
     ) -> None:
         self._progress = progress
         self._folder = run_folder
         self._control = control
         self._resume = resume
         self._signals = signals
+        self._probe = probe if resume is None and progress.total > PROBE_STEPS else None
         self._last_time = self._last_save = time.monotonic()
         self._saved_step = resume.step if resume else None
         self._first = resume is None
@@ -237,6 +244,8 @@ class StepKeeper:
         self._record(loss, norm, float(logs["learning_rate"]), seconds)
         if progress.step % _STEPS_BETWEEN_RETURNS == 0:
             return_free_memory()
+        if self._probe is not None and progress.step == PROBE_STEPS:
+            self._tell_and_wait(self._probe)
         save = progress.step == progress.total
         stop = False
         for operation in self._control.due(progress.step):
@@ -254,6 +263,13 @@ class StepKeeper:
             raise ToolFailed(
                 f"stopped after step {progress.step} of {progress.total}, {STOPPED}; the same call goes on from here"
             )
+
+    def _tell_and_wait(self, probe: Probe) -> None:
+        """Say what the rest will take; where that asks for a word, let nothing happen before it came."""
+        asks = probe.tell([seconds for _, seconds in self._progress.recent])
+        while asks and not self._signals and not self._control.has_word():
+            time.sleep(_LOOK_SECONDS)
+        self._last_time = self._last_save = time.monotonic()
 
     def _record(self, loss: float, norm: float, rate: float, seconds: float) -> None:
         progress = self._progress

@@ -4,7 +4,7 @@ import ctypes
 import sys
 from typing import Any
 
-__all__ = ["activation_bytes", "needs_recomputation", "return_free_memory"]
+__all__ = ["activation_bytes", "headroom", "needs_recomputation", "peak_memory_gib", "return_free_memory"]
 
 _SHARE = 0.35
 """Activations may take this share of the free memory before they are computed twice instead of kept."""
@@ -41,3 +41,29 @@ def return_free_memory() -> None:
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)
+
+
+def peak_memory_gib(*, cuda: bool) -> float:
+    """Most memory that this process (on a GPU: the device, for it) held at once."""
+    if cuda:
+        import torch
+
+        return float(torch.cuda.max_memory_allocated()) / 2**30
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 2**10  # what getrusage counts in
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit) / 2**30
+
+
+def headroom(*, cuda: bool) -> tuple[float, float]:
+    """Memory that another step like the largest so far asks for beyond what is held now, and what is free, in GiB."""
+    if cuda:
+        import torch
+
+        held = torch.cuda.memory_allocated()
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - held
+    else:
+        import psutil
+
+        held, free = psutil.Process().memory_info().rss, psutil.virtual_memory().available
+    return max(peak_memory_gib(cuda=cuda) - held / 2**30, 0.0), free / 2**30

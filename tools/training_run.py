@@ -3,7 +3,6 @@
 import importlib.metadata
 import platform
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,9 @@ from .control_file import ControlFile
 from .loss_plot import plot_loss
 from .model_card import model_card
 from .model_loading import Device, add_lora, import_unsloth, load_model
+from .probe import Probe
 from .training_loop import Progress, read_metrics, train
-from .training_memory import needs_recomputation
+from .training_memory import needs_recomputation, peak_memory_gib
 from .training_rows import TokenRows, conversation_rows, preference_rows, text_rows
 
 __all__ = ["run_training"]
@@ -76,8 +76,8 @@ def run_training(
         progress.step, progress.seconds = checkpoint.step, checkpoint.state["extra"]["seconds"]
     read_metrics(folder, upto_step=progress.step)
     control = ControlFile(folder, progress.step, progress.steps_per_epoch)
-    largest = max(len(batch) * max(tokens.rows[row].length for row in batch) for batch in order)
-    recompute = needs_recomputation(config, largest * (2 if arguments["method"] == "dpo" else 1))
+    sizes = [len(batch) * max(tokens.rows[row].length for row in batch) for batch in order]
+    recompute = needs_recomputation(config, max(sizes) * (2 if arguments["method"] == "dpo" else 1))
     if recompute:
         note("activations are computed twice to save memory, which takes a third longer")
     model = load_model(
@@ -110,6 +110,7 @@ def run_training(
         run_folder=folder,
         control=control,
         resume=checkpoint,
+        probe=Probe.asked_for(sizes, cuda=device.kind == "cuda"),
     )
     _check_learned(model)
     metrics = read_metrics(folder)
@@ -136,7 +137,7 @@ def run_training(
         "final_loss": _mean(metrics[-window:]),
         "seconds": round(progress.seconds, 3),
         "tokens_per_second": round(sum(progress.tokens) / progress.seconds, 1),
-        "peak_memory_gib": round(_peak_memory_gib(device), 3),
+        "peak_memory_gib": round(peak_memory_gib(cuda=device.kind == "cuda"), 3),
         "device": device.name,
         "bf16": device.bf16,
         "recomputed_activations": recompute,
@@ -243,14 +244,3 @@ def _write_tokenizer(base: Path, folder: Path, tokenizer: Any) -> None:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
     (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
-
-
-def _peak_memory_gib(device: Device) -> float:
-    if device.kind == "cuda":
-        import torch
-
-        return float(torch.cuda.max_memory_allocated()) / 2**30
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 2**10  # what getrusage counts in
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit) / 2**30

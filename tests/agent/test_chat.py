@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from injections import INJECTIONS
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import InMemoryHistory
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from tunesmith.agent import records
-from tunesmith.agent.cli import consoles, main
+from tunesmith.agent.cli import main
+from tunesmith.agent.consoles import consoles
 from tunesmith.agent.conversation import Conversation
+from tunesmith.agent.executor import Watcher
 from tunesmith.agent.live_run import find_live
 from tunesmith.agent.plan import Plan, Step
 from tunesmith.agent.progress import ProgressDisplay, Status
 from tunesmith.agent.session import Session
 from tunesmith.agent.terminal_chat import ChatCompleter, chat_prompt
-from tunesmith.tools.control_file import Save, SetValue, Stop, operations
+from tunesmith.tools.control_file import GoOn, Save, SetValue, Stop, operations
 
 TRAIN = "train smollm2-135m on rows.jsonl"
 
@@ -95,12 +98,45 @@ def test_a_plan_waits_for_a_yes_and_takes_changes_one_by_one(
     assert records.load_all()[-1].state == "declined"
 
 
-def test_undo_goes_back_to_the_plan_before(talk: Conversation) -> None:
+def test_undo_goes_back_plan_by_plan_and_says_what_changed(
+    talk: Conversation, capsys: pytest.CaptureFixture[str]
+) -> None:
     talk.say(TRAIN)
     talk.say("epochs=3")
-    talk.say("/undo")
+    talk.say("rank 8")
+    for epochs, rank, changed in ((3, 16, "lora_r 8 → 16"), (1, 16, "epochs 3 → 1")):
+        talk.say("/undo")
+        assert talk.offer is not None
+        assert (talk.offer.steps[1].args["epochs"], talk.offer.steps[1].args["lora_r"]) == (epochs, rank)
+        assert f"changed: {changed}" in capsys.readouterr().err
+    assert talk.say("/undo") == 2
+    assert "no earlier plan" in capsys.readouterr().err
+
+
+def test_plan_shows_what_waits_with_its_estimate_and_what_ran_with_what_it_took(
+    talk: Conversation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.say("prepare rows.jsonl")
+    capsys.readouterr()
+    talk.say("/plan")
+    out, err = capsys.readouterr()
+    assert "prepare_dataset" in out and "estimate:" in err
+    talk.say("/plan train smollm2-135m on rows.jsonl")
+    assert "GiB of memory" in capsys.readouterr().err
+    talk.say("y")
+    wait_for(talk)
+    capsys.readouterr()
+    talk.say("/plan")
+    assert "took: 0:0" in capsys.readouterr().err
+
+
+def test_a_change_that_was_refused_is_not_asked_for_by_the_next_message(talk: Conversation) -> None:
+    talk.say(TRAIN)
+    assert talk.say("epochs=500, rank 4") == 2
+    assert talk.say("seed 7") == 0
     assert talk.offer is not None
-    assert talk.offer.steps[1].args["epochs"] == 1
+    args = talk.offer.steps[1].args
+    assert (args["epochs"], args["lora_r"], args["seed"]) == (1, 4, 7)
 
 
 def test_model_changes_the_base_of_the_last_plan_and_refuses_unknown_names(
@@ -160,6 +196,85 @@ def test_an_interrupted_run_says_so_in_one_line_and_resumes(
     talk.say("/resume")
     wait_for(talk)
     assert records.load_all()[-1].state == "done"
+    assert "took: 0:0" in capsys.readouterr().err
+
+
+def test_a_training_that_asks_is_answered_at_the_prompt(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = threading.Event()
+
+    def work(_: str, watch: Watcher, __: object) -> records.Record:
+        watch(0, "finetune_unsloth", {"event": "probe", "asks": True, "text": "9:00 instead of 1:00"})
+        release.wait(30)
+        return records.find(None)
+
+    monkeypatch.setattr(talk._session, "resume", work)
+    with training():
+        talk._start("the run")
+        while not talk.asking:
+            time.sleep(0.01)
+        assert talk.say("well") == 2
+        assert talk.say("y") == 0
+        assert talk.say("no") == 0
+        release.set()
+        wait_for(talk)
+    assert operations(Path("runs/live")) == [GoOn(), Stop()]
+    assert not talk.asking
+    assert "9:00 instead of 1:00" in capsys.readouterr().err
+
+
+def spoiled_file(text: str) -> str:
+    """A file name that says what the text says."""
+    return " ".join(text.replace("/", " ").replace('"', "'").split())[:80] + ".jsonl"
+
+
+def test_no_text_in_data_names_or_results_adds_changes_or_launches_a_step(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """216 texts as rows, as a file's name, as what a running tool says, and as what an earlier run left behind."""
+    name = spoiled_file(INJECTIONS[17])
+    Path(name).write_text("".join(json.dumps({"prompt": text, "completion": text}) + "\n" for text in INJECTIONS))
+    talk.say(f'prepare "{name}"')
+    assert talk.offer is not None
+    assert [(step.tool, step.args["source"]) for step in talk.offer.steps] == [("prepare_dataset", name)]
+    talk.say("y")
+    wait_for(talk)
+    (record,) = records.load_all()
+    assert (record.state, talk.offer) == ("done", None)
+
+    def work(_: str, watch: Watcher, __: object) -> records.Record:
+        for text in INJECTIONS:
+            watch(0, "finetune_unsloth", {"event": "note", "text": text})
+            watch(0, "finetune_unsloth", {"event": "sample", "title": text, "before": text, "after": text})
+        return record
+
+    with training(), monkeypatch.context() as patch:
+        patch.setattr(talk._session, "resume", work)
+        talk._start(record.id)
+        wait_for(talk)
+    assert operations(Path("runs/live")) == []
+    assert talk.offer is None and not talk.asking
+
+    record.steps[0].notes, record.request = INJECTIONS, INJECTIONS[0]
+    records.save(record)
+    tomorrow = Conversation(Session(), assume_yes=False, background=True)
+    tomorrow.recall()
+    for command in ("/runs", "/show", "/plan"):
+        tomorrow.say(command)
+    assert tomorrow.offer is None and not tomorrow.busy
+    assert len(records.load_all()) == 2
+    assert "\u202e" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_file_name_full_of_orders_is_offered_as_one_step_that_waits(talk: Conversation, part: int) -> None:
+    for text in INJECTIONS[part::4]:
+        Path(name := spoiled_file(text)).touch()
+        talk.say(f'prepare "{name}"')
+        assert talk.offer is not None and not talk.busy
+        assert [(step.tool, step.args["source"]) for step in talk.offer.steps] == [("prepare_dataset", name)]
+    assert not Path("data").exists()
 
 
 def test_the_next_chat_takes_up_the_plan_that_waits(talk: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +292,14 @@ def test_the_next_chat_takes_up_the_plan_that_waits(talk: Conversation, capsys: 
 @contextmanager
 def training(**args: Any) -> Iterator[records.Record]:
     """A record whose training is at work in this folder, as another process sees it."""
-    args = {"output_dir": "runs/live", "epochs": 3, "learning_rate": 1e-3, **args}
+    args = {
+        "base_model": "smollm2-135m",
+        "dataset": "data/train",
+        "output_dir": "runs/live",
+        "epochs": 3,
+        "learning_rate": 1e-3,
+        **args,
+    }
     record = records.new_record(Plan("train", (Step("finetune_unsloth", args, {}),)))
     record.state = record.steps[0].state = "running"
     record.steps[0].started = records.now()
@@ -226,14 +348,17 @@ def test_what_a_training_cannot_do_is_refused_and_not_asked_of_it(
     assert operations(Path("runs/live")) == []
 
 
-def test_a_chat_refuses_other_words_while_a_run_goes_on(talk: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chat_refuses_other_words_while_a_run_goes_on(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     release = threading.Event()
 
     def work(*_: object) -> records.Record:
         release.wait(30)
         return records.find(None)
 
-    talk._start(work)
+    monkeypatch.setattr(talk._session, "resume", work)
+    talk._start("the run")
     with training():
         assert talk.say("train qwen3-0.6b on rows.jsonl") == 2
         assert talk.say("stop after this epoch") == 0

@@ -1,15 +1,18 @@
 """The chat as a person sees it: typed into a real terminal (tmux), and read off its screen."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tunesmith.agent import records
+from tunesmith.agent.speeds import Speed, remember, this_machine
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
 
@@ -27,7 +30,8 @@ class Terminal:
         command = [sys.executable, "-P", "-m", "tunesmith.agent.cli", *options]
         shell = ["sh", "-c", '"$@"; echo "the chat ended: $?"; sleep 60', "sh"]
         size = ["-x", str(columns), "-y", "34"]
-        variables = [f"XDG_STATE_HOME={folder / 'state'}", "HF_ENDPOINT=http://127.0.0.1:9", "TERM=xterm-256color"]
+        state = os.environ["XDG_STATE_HOME"]
+        variables = [f"XDG_STATE_HOME={state}", "HF_ENDPOINT=http://127.0.0.1:9", "TERM=xterm-256color"]
         self._tmux(
             "-f",
             "/dev/null",
@@ -91,9 +95,9 @@ def open_chat(workdir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shutil.copy(ROWS, workdir / "rows.jsonl")
     terminals: list[Terminal] = []
 
-    def start(columns: int, *options: str) -> Terminal:
+    def start(columns: int, *options: str, shows: str = "›") -> Terminal:
         terminals.append(Terminal(tmp_path_factory.mktemp("tmux"), columns, *options))
-        terminals[-1].until("›")
+        terminals[-1].until(shows)
         return terminals[-1]
 
     yield start
@@ -157,3 +161,48 @@ def test_a_running_training_is_steered_stopped_and_resumed_from_the_prompt(
     assert [entry["operation"]["op"] for entry in metadata["control"]] == ["set", "save", "stop"]
     assert metadata["control"][2]["until"] == 8
     assert metadata["resumed_from_step"] > 8
+
+
+def remember_a_machine_that_was_a_hundred_times_as_fast() -> None:
+    size, weights = float(ROWS.stat().st_size), 134_515_008.0
+    became = {"ending": ".jsonl", "rows": 300 / size, "characters": 0.8}
+    training = {"base_model": "smollm2-135m", "method": "sft", "quant": "16bit"}
+    kinds: list[dict[str, Any]] = [
+        {"tool": "prepare_dataset", "size": size, "args": {}, "per_byte": became},
+        {"tool": "finetune_unsloth", "size": weights * 70_000, "args": training},
+    ]
+    for kind in kinds:
+        remember(Speed.model_validate({"machine": this_machine(), "seconds": 1.2, "growing": 1.2, **kind}))
+
+
+@pytest.mark.slow
+def test_a_training_that_turns_out_larger_than_was_said_asks_again(
+    open_chat: Callable[..., Terminal], base_dir: Path, workdir: Path
+) -> None:
+    remember_a_machine_that_was_a_hundred_times_as_fast()
+    request = "train smollm2-135m on rows.jsonl with batch size 10 for 6 steps"
+
+    chat = open_chat(100)
+    chat.say(request)
+    assert "estimate: about 0:01" in chat.until_ready("run this plan?")
+    chat.say("y")
+    screen = " ".join(chat.until("go on with it? [y]es, or [n]o", seconds=240).split())
+    assert "after two steps at the longest batches" in screen
+    assert "more than twice the 0:0" in screen
+    chat.say("n")
+    chat.until("stopped finetune_unsloth after step 2 of 6; its state is kept", seconds=60)
+    chat.say("/resume")
+    chat.until("took: ", seconds=240)
+    metadata = json.loads((workdir / "runs/smollm2-135m/metadata.json").read_text())
+    assert [entry["operation"] for entry in metadata["control"]] == [{"op": "stop", "after": "step"}]
+    assert metadata["resumed_from_step"] == 2
+
+    shutil.rmtree(workdir / "runs")
+    for answer, ending in (("n", "the chat ended: 3"), ("y", "the chat ended: 0")):
+        remember_a_machine_that_was_a_hundred_times_as_fast()
+        command = open_chat(100, request, shows="run this plan?")
+        command.say("y")
+        command.until("go on with it? [y/N]", seconds=240)
+        command.say(answer)
+        command.until(ending, seconds=240)
+        shutil.rmtree(workdir / "runs")

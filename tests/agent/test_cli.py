@@ -166,6 +166,40 @@ def test_resume_without_anything_to_resume_is_refused(workdir: Path, capsys: pyt
     assert "no unfinished run" in capsys.readouterr().err
 
 
+def test_a_step_that_fails_gives_status_1_and_its_resume_too(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = Path("broken.jsonl")
+    broken.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": ')
+    assert main(["-y", "prepare broken.jsonl"]) == 1
+    assert "broken.jsonl" in capsys.readouterr().err
+    assert main(["resume"]) == 1
+    broken.write_text(rows.read_text())
+    assert main(["resume"]) == 0
+    assert "took: 0:0" in capsys.readouterr().err
+
+
+def test_a_tool_is_described_on_request_and_a_call_without_its_arguments_is_a_wrong_one(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["tools", "export_gguf", "--help"])
+    assert ended.value.code == 0
+    assert "checkpoint_dir" in capsys.readouterr().out
+    assert main(["tools", "export_gguf"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "`checkpoint_dir` is missing" in err and "usage: tunesmith tools export_gguf" in err
+
+
+def test_a_link_that_leads_in_a_circle_is_a_source_that_is_not_there(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("loop.jsonl").symlink_to("loop.jsonl")
+    assert main(["-y", "prepare loop.jsonl"]) == 2
+    assert "`loop.jsonl` is not there" in capsys.readouterr().err
+    assert main(["tools", "prepare_dataset", "loop.jsonl"]) == 2
+    assert "`loop.jsonl` does not exist" in capsys.readouterr().err
+
+
 def test_a_tool_runs_from_the_command_line_with_values_by_position_and_name(
     rows: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -119,8 +119,10 @@ def test_a_client_over_stdio_sees_the_contract_plans_runs_and_reads(rows: Path) 
         assert job["results"][0]["result"]["dataset"] == "data/train"
         assert await done(client, one["plan_hash"]) == job
         assert (await answered(client, "status"))["jobs"] == [job]
-        again = await answered(client, "prepare_dataset", source="rows.jsonl")
-        assert again["plan"]["steps"][0]["reuse"] is True
+        again = await client.call_tool("prepare_dataset", {"source": "rows.jsonl"})
+        assert again.structuredContent is not None
+        assert again.structuredContent["plan"]["steps"][0]["reuse"] is True
+        assert "There is nothing to run" in getattr(again.content[0], "text", "")
 
         addresses = [str(resource.uri) for resource in (await client.list_resources()).resources]
         assert addresses == ["tunesmith://agents.md", "tunesmith://runs", job["record"]]

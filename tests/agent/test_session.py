@@ -42,6 +42,12 @@ def test_a_folder_that_is_not_there_is_refused(workdir: Path) -> None:
         Session("nowhere")
 
 
+@pytest.mark.parametrize("text", [5, None, b"prepare rows.jsonl", ["prepare rows.jsonl"]])
+def test_a_request_that_is_no_text_is_refused_in_one_sentence(folder: Path, text: Any) -> None:
+    with pytest.raises(BadRequest, match="a request is a text in plain words, not "):
+        Session(folder).ask(text)
+
+
 def test_a_plan_without_steps_or_with_problems_does_not_run(folder: Path) -> None:
     session = Session(folder)
     with pytest.raises(BadRequest, match=r"\?|which|what|name"):

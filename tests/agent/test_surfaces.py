@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from tunesmith.agent.cli import main
+from tunesmith.agent.conversation import Conversation
 from tunesmith.agent.session import Session
 from tunesmith.tools.adapters.langchain import TunesmithToolkit
 from tunesmith.tools.artifacts import file_sha256
@@ -22,6 +24,18 @@ REQUEST = "fine-tune smollm2-135m on rows.jsonl for 1 epoch with batch size 4, r
 def by_command_line() -> list[dict[str, Any]]:
     assert main(["-y", REQUEST]) == 0
     (record,) = Session().runs()
+    return [{"tool": step.tool, "args": step.args} for step in record.steps]
+
+
+def in_the_chat() -> list[dict[str, Any]]:
+    chat = Conversation(Session(), assume_yes=False, background=True)
+    assert chat.say(REQUEST) == 0
+    assert chat.offer is not None and not Path("data").exists()
+    assert chat.say("y") == 0
+    while chat.busy:
+        time.sleep(0.1)
+    (record,) = Session().runs()
+    assert record.state == "done"
     return [{"tool": step.tool, "args": step.args} for step in record.steps]
 
 
@@ -62,6 +76,7 @@ def by_langchain() -> list[dict[str, Any]]:
 
 SURFACES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "command line": by_command_line,
+    "chat": in_the_chat,
     "Python": from_python,
     "MCP": over_mcp,
     "LangChain": by_langchain,

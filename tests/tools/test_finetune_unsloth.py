@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tunesmith.tools.artifacts import is_complete
+from tunesmith.tools.artifacts import file_sha256, is_complete
 from tunesmith.tools.base import BadRequest, ToolFailed
 from tunesmith.tools.finetune_unsloth import FinetuneUnslothInput, finetune_unsloth
 from tunesmith.tools.prepare_dataset import PrepareDatasetInput, prepare_dataset
@@ -92,10 +92,18 @@ def answers(data: Path, tiny_llama: Path) -> dict[str, dict[str, Any]]:
         "late": call(data, tiny_llama, "late", dataset=str(data / "late/train"), max_seq_length=24),
         "nan": call(data, broken, "nan"),
         "no such layer": call(data, tiny_llama, "layer", target_modules=["q_proj", "w_proj"]),
+        "probed": call(data, tiny_llama, "probed"),
+        "asked": call(data, tiny_llama, "asked"),
+        "refused": call(data, tiny_llama, "refused"),
+    }
+    probes = {
+        "probed": {"expected_seconds": "inf"},
+        "asked": {"expected_seconds": 0.001, "answer": "go on"},
+        "refused": {"expected_seconds": 0.001, "answer": "stop"},
     }
     process = subprocess.run(
         [sys.executable, "-P", str(HELPER)],
-        input=json.dumps(list(calls.values())),
+        input=json.dumps([{"args": args, **probes.get(name, {})} for name, args in calls.items()]),
         capture_output=True,
         text=True,
         timeout=400,
@@ -248,6 +256,32 @@ def test_control_changes_the_learning_rate_and_passes_over_what_it_does_not_know
     assert "is not an operation" in control[0]["problem"]
     assert control[1]["operation"]["value"] == 0.001
     assert any("passed over" in event.get("text", "") for event in answers["slower"]["events"])
+
+
+def test_the_first_steps_tell_of_the_rest_and_leave_the_result_as_it_is(answers: dict[str, Any], data: Path) -> None:
+    assert not [event for event in answers["plain"]["events"] if event["event"] == "probe"]
+    (probe,) = [event for event in answers["probed"]["events"] if event["event"] == "probe"]
+    place = answers["probed"]["events"].index(probe)
+    assert [event["done"] for event in answers["probed"]["events"][:place] if event["event"] == "step"] == [1, 2]
+    took = sum(line["seconds"] for line in metrics(data / "runs/probed"))
+    assert took / 4 < probe["seconds"] < took * 4
+    assert probe["memory_gib"] > 0.1
+    assert probe["asks"] is False
+    lengths = [line["tokens"] for line in metrics(data / "runs/probed")]
+    assert min(lengths[:2]) >= max(lengths[2:]), "they are the longest"
+    adapters = {name: file_sha256(data / "runs" / name / "adapter_model.safetensors") for name in ("probed", "asked")}
+    assert set(adapters.values()) == {file_sha256(data / "runs/plain/adapter_model.safetensors")}
+
+
+def test_a_training_that_takes_longer_than_was_said_waits_for_a_word(answers: dict[str, Any], data: Path) -> None:
+    for name in ("asked", "refused"):
+        (probe,) = [event for event in answers[name]["events"] if event["event"] == "probe"]
+        assert (probe["asks"], probe["expected_seconds"]) == (True, 0.0)
+    (word,) = json.loads((data / "runs/asked/metadata.json").read_text())["control"]
+    assert (word["step"], word["operation"]) == (2, {"op": "go on"})
+    assert f"stopped after step 2 of {STEPS}" in answers["refused"]["text"]
+    assert [path.name for path in (data / "runs/refused/checkpoints").iterdir()] == ["step-000002"]
+    assert len(metrics(data / "runs/refused")) == 2
 
 
 def test_an_interrupted_run_goes_on_past_a_damaged_checkpoint(

@@ -59,7 +59,7 @@ def test_a_broken_run_ends_with_status_1_a_table_and_a_report(
 
 
 def test_what_was_not_checked_stands_below_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    from tunesmith.agent.cli import consoles
+    from tunesmith.agent.consoles import consoles
 
     links = [
         Link(before="base", after="adapter", verdict="not checked", reason="base: too large"),
