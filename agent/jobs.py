@@ -85,7 +85,8 @@ class Job:
             self._position, self._tool, self._fraction, self._figures = position, tool, 0.0, {}
         elif kind == "step":
             self._figures = {name: value for name, value in event.items() if name != "event"}
-            self._fraction = min(event["done"] / max(event["total"], 1), 1.0)
+            if event["total"] is not None:
+                self._fraction = min(event["done"] / max(event["total"], 1), 1.0)
         elif kind in ("note", "probe"):
             self._notes.append(event["text"])
         elif kind in ("done", "reuse"):

@@ -59,7 +59,7 @@ class Status:
         """Which tool is at work and how far it is, in words; empty before the first begins."""
         with self._lock:
             event, tool = self._event, self._title.partition(" ")[2]
-        return f"{tool} after {event.get('unit', 'step')} {event['done']} of {event['total']}" if event else tool
+        return f"{tool} after {_count(event, ' of ')}" if event else tool
 
     def line(self, width: int) -> str:
         """The line, cut to `width` columns; what moves most stands first."""
@@ -67,7 +67,7 @@ class Status:
             event, losses, spent = self._event, list(self._losses), time.monotonic() - self._began
             parts = [self._title]
         if event:
-            parts += [f"{event.get('unit', 'step')} {event['done']}/{event['total']}", _figures(event)]
+            parts += [_count(event), _figures(event)]
             room = width - len("  ".join(parts)) - 2
             if len(losses) > 1 and room >= _NARROWEST_SPARK:
                 parts.insert(2, sparkline(losses, min(room, _SPARK_WIDTH)))
@@ -133,8 +133,8 @@ class ProgressDisplay:
             self._console.print(f"     {label:<6} {shown}", style="dim", markup=False, highlight=False)
 
     def _step(self, event: dict[str, Any]) -> None:
-        done, total = int(event["done"]), int(event["total"])
-        if self._console.is_terminal:
+        done, total = int(event["done"]), event["total"]
+        if self._console.is_terminal and total is not None:
             if self._bar is None:
                 columns = (
                     TextColumn("   {task.description}"),
@@ -146,7 +146,7 @@ class ProgressDisplay:
                 self._bar.start()
             if "loss" in event:
                 self._losses.append(float(event["loss"]))
-            description = f"{event.get('unit', 'step')} {done}/{total}"
+            description = _count(event)
             figures = _figures(event)
             if len(self._losses) > 1 and self._console.width >= 100:
                 figures = f"{sparkline(self._losses, _SPARK_WIDTH // 2)}  {figures}"
@@ -155,15 +155,21 @@ class ProgressDisplay:
                 self._end_bar()
             return
         now = time.monotonic()
-        if done >= total or now - self._last_line >= _PLAIN_SECONDS:
+        if done == total or now - self._last_line >= _PLAIN_SECONDS:
             self._last_line = now
-            line = f"   {event.get('unit', 'step')} {done}/{total}  {_figures(event)}"
+            line = f"   {_count(event)}  {_figures(event)}"
             self._console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _end_bar(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _count(event: dict[str, Any], link: str = "/") -> str:
+    """How far a step event is: `step 3/40`, or `rows 2000` where nobody knows how many there are."""
+    reached = f"{event.get('unit', 'step')} {event['done']}"
+    return reached if event["total"] is None else f"{reached}{link}{event['total']}"
 
 
 def _figures(event: dict[str, Any]) -> str:

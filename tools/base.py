@@ -122,7 +122,8 @@ def emit(event: str, **fields: Any) -> None:
     """Report something that happened now. Kinds and fields:
 
     - `note`: `text`, one sentence for a person (a fallback, a count of dropped rows, a resumed checkpoint).
-    - `step`: `done`, `total`, `unit`, and figures such as `loss`, `tokens_per_second`, `seconds_left`.
+    - `step`: `done`, `total` (None where it is not known), `unit`, and figures such as `loss`, `tokens_per_second`,
+      `seconds_left`.
     - `probe`: what a training's first steps tell of all of it, see probe.py.
     - `sample`: `title`, `before`, `after`, one row as it came and as it is stored.
     """

@@ -381,6 +381,17 @@ def test_the_status_line_fits_and_shows_the_course_of_the_loss() -> None:
     assert status.line(120).endswith("loss 0.051  391 tokens/s  1:21 left")
 
 
+def test_progress_of_unknown_length_is_told_without_a_total(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"event": "step", "done": 2000, "total": None, "unit": "rows"}
+    status = Status()
+    status.begin("1. prepare_dataset")
+    status.advance(event)
+    assert status.place == "prepare_dataset after rows 2000"
+    assert status.line(79).endswith("rows 2000")
+    ProgressDisplay(*consoles())(0, "prepare_dataset", event)
+    assert capsys.readouterr().err.strip() == "rows 2000"
+
+
 def test_text_out_of_data_cannot_drive_the_terminal(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     talk, output = consoles()
     display = ProgressDisplay(talk, output, Status())
