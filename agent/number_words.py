@@ -84,10 +84,10 @@ _PERCENT = r"%|percent|per cent|prozent|por ciento|pour cent|por cento|प्र
 _DIGITS = "零〇一二三四五六七八九"
 _HAN_SCALES = {"十": 10, "百": 100, "千": 1000, "万": 10_000, "萬": 10_000}
 _DIGITAL = re.compile(
-    r"(?P<number>[-+−–]?(?:\d[\d.,'’_]*(?:[   ]\d{3})*|\.\d+)(?:[eE][-+−–]?\d+)?)"
+    r"(?P<number>[-+−–]?(?:\d[\d.,'’_]*(?:(?<=\d)[ \u00a0\u202f]\d{3}(?!\d))*|\.\d+)(?:[eE][-+−–]?\d+)?)"
     r"(?:\s?(?:[x×*·]|mal|times|por|fois|vezes)\s?10\s?(?:\^|\*\*)?\s?\(?(?P<power>[-−–]?\d+|[⁻]?[⁰¹²³⁴-⁹]+)\)?)?"
     r"(?:/(?P<below>\d+))?"
-    rf"(?:\s?(?P<unit>{_PERCENT}|[kKmM](?![\w])|[xX×](?!\w)|mil\b|mille\b|tausend\b|thousand\b|万|千|百|हज़ार|हजार|सौ|लाख))?",
+    rf"(?:\s?(?P<unit>{_PERCENT}|[kKmM](?![A-Za-z0-9_])|[xX×](?![A-Za-z0-9_])|mil\b|mille\b|tausend\b|thousand\b|万|千|百|हज़ार|हजार|सौ|लाख))?",
     re.IGNORECASE,
 )
 _UNIT_OF = {"k": 1000, "mil": 1000, "mille": 1000, "tausend": 1000, "thousand": 1000, "हज़ार": 1000, "हजार": 1000}
@@ -143,7 +143,7 @@ def _digital(match: "re.Match[str]", key: str, relative: bool) -> tuple[float, s
 
 def _plain(digits: str, *, whole: bool) -> str:
     """Digits with a point before decimals and nothing else between them."""
-    number, sign, power = re.sub(r"['’_   ]", "", digits).partition("e")
+    number, sign, power = re.sub(r"['’_ \u00a0\u202f]", "", digits).partition("e")
     dots, commas = number.count("."), number.count(",")
     number = number.rstrip(".,")
     if dots and commas:  # the last of the two marks the decimals
@@ -260,7 +260,7 @@ def _han(text: str) -> tuple[float, str]:
 
 
 def number_spans(text: str) -> list[str]:
-    """Every piece of a text that reads as a number, as it stands there, in its order; of words the longest run.
+    """Every piece of a text that reads as a number, as it stands there, in its order, longer ones first.
 
     >>> number_spans("three epochs, lr 2e-4 und 250 Zeilen")
     ['three', '2e-4', '250']
@@ -268,15 +268,25 @@ def number_spans(text: str) -> list[str]:
     found: list[tuple[int, int, str]] = []
     for match in _DIGITAL.finditer(text):
         number = match["number"].rstrip(".,_'")
-        spans = dict.fromkeys((match[0].rstrip(" .,_'"), number, number.lstrip("-+−–")))
+        spans = dict.fromkeys((match[0].rstrip(" .,_'"), number, number.lstrip("-+−–"), *number.split()))
         found += [(match.start(), -len(span), span) for span in spans]
     found += [(match.start(), 0, match[0]) for match in _HAN.finditer(text)]
-    words = [(m.start(), m.end()) for m in re.finditer(r"[^\s.,;:!?()\"“”\d]+", text)]
-    for first, (start, _) in enumerate(words):
+    words = [(m.start(), m.end()) for m in re.finditer(r"[^\s.,;:!?()\"“”=/|*+।，、；：。！？（）\d]+", text)]
+    parts = re.finditer(r"(?<=-)[^\W\d_]+|[^\W\d_]+(?=-)", text)  # `rank-eight`, `zehn-mal`
+    found += [(match.start(), 0, match[0]) for match in parts]
+    for first, (start, end) in enumerate(words):
+        if not _may_begin(text[start:end]):
+            continue
         runs = [text[start:end] for _, end in words[first : first + 6]]
-        longest = next((run for run in reversed(runs) if _is_number(run)), None)
-        found += [(start, -len(longest), longest)] if longest else []
+        found += [(start, -len(run), run) for run in runs]
     return list(dict.fromkeys(span for *_, span in sorted(found) if _is_number(span)))
+
+
+def _may_begin(word: str) -> bool:
+    """Whether a number in words can begin with this one; most words of a request can't, and need no closer look."""
+    scales, shares = _tables()
+    pieces = {word.casefold(), word.casefold().partition("-")[0]}
+    return any(piece in _words() or piece in scales or piece in shares or piece in _MINUS for piece in pieces)
 
 
 def _is_number(span: str) -> bool:

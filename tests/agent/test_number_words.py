@@ -61,5 +61,16 @@ def test_number_words_of_seven_languages_are_read(number: int, words: list[str])
 
 
 def test_every_number_of_a_sentence_is_found_as_it_stands_there() -> None:
-    text = "zwei Epochen mit lr 0,0002, Rang 64, 10 % zurückhalten; 训练五轮, half a dozen rows"
-    assert number_spans(text) == ["zwei", "0,0002", "64", "10 %", "10", "五", "half a dozen", "a dozen", "dozen"]
+    text = "zwei Epochen mit lr 0,0002, Rang 64, 10 % zurückhalten; 训练五轮, a dozen rows"
+    assert number_spans(text) == ["zwei", "0,0002", "64", "10 %", "10", "五", "a dozen", "a", "dozen"]
+
+
+def test_a_number_word_is_found_behind_a_sign_or_a_hyphen() -> None:
+    assert number_spans("r=huit, a rank-eight adapter") == ["huit", "a", "eight"]
+    assert number_spans("batches of thirty-two and five passes") == [
+        "thirty-two and five",
+        "thirty-two",
+        "thirty",
+        "two",
+        "five",
+    ]

@@ -1,0 +1,168 @@
+"""Rows that teach the planner's model: a prompt, and the line that it stands for. Deterministic from a seed.
+
+Every row is checked before it is kept: its line is read back as a frame, and the plan that `compose` makes of it must
+have the values that the request says, or no steps where it has to be asked back or refused.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tunesmith.agent.compose import compose
+from tunesmith.agent.frame import Frame
+from tunesmith.agent.frame_text import SYSTEM, keys, prompt, read, write
+from tunesmith.agent.keys import SOURCE
+from tunesmith.agent.plan import History
+from tunesmith.agent.replies import CHATS, REFUSALS, about_parameter
+
+from . import names
+from .amounts import LANGUAGES
+from .followups import after_plan, draw_answer, draw_followup
+from .phrasebook import Phrasebook
+from .pipelines import draw_new
+from .wishes import Wish, slot
+
+__all__ = ["Lesson", "check", "lessons"]
+
+_WEIGHTS = (48, 10, 9, 9, 8, 8, 8)
+_LONGEST = 480  # bytes of a prompt, so that no row has more than some 256 tokens
+_NAMED = ("train.epochs", "train.lr", "train.rank", "train.alpha", "train.batch", "train.length", "train.warmup")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One row.
+
+    Attributes:
+        text: the request, `history` what went before it.
+        prompt: what the model reads of both.
+        line: what it is to write.
+        kind: of the request, `language` its language: for the scores.
+    """
+
+    text: str
+    history: History
+    prompt: str
+    line: str
+    kind: str
+    language: str
+
+    def row(self) -> dict[str, Any]:
+        """As `prepare_dataset` reads it."""
+        return {
+            "messages": [
+                {"role": "system", "content": SYSTEM},
+                {"role": "user", "content": self.prompt},
+                {"role": "assistant", "content": self.line},
+            ]
+        }
+
+
+def lessons(seed: int, *, held: bool = False) -> Iterator[Lesson]:
+    """Lessons without end, no two with one prompt.
+
+    Args:
+        held: only lessons with a phrase in them that no others have.
+    """
+    draw, seen = random.Random(f"{seed} {held}"), set[str]()
+    while True:
+        language = draw.choices(LANGUAGES, _WEIGHTS)[0]
+        book = Phrasebook(draw, language, held=held)
+        text, wish, frame, history = _drawn(book)
+        lesson = Lesson(text, history, prompt(text, history), write(frame), wish.kind, language)
+        if lesson.prompt in seen or len(lesson.prompt.encode()) > _LONGEST or (held and not book.unseen):
+            continue
+        seen.add(lesson.prompt)
+        if check(lesson, wish):
+            yield lesson
+
+
+def _drawn(book: Phrasebook) -> tuple[str, Wish, Frame, History]:
+    draw, kind = book.draw, book.draw.random()
+    if kind < 0.34:
+        return draw_followup(book)
+    if kind < 0.4:
+        return draw_answer(book)
+    history = after_plan(draw, book.language)[0] if draw.random() < 0.15 else History()
+    if kind < 0.47:
+        return *_refused(book), history
+    if kind < 0.51:
+        return *_chat(book), history
+    if kind < 0.52:
+        return *_lone(book), History()
+    text, wish = draw_new(book)
+    complete = wish.kind not in ("asked back", "out of range")
+    return text, wish, wish.frame(), history if complete else History()
+
+
+def _refused(book: Phrasebook) -> tuple[str, Wish, Frame]:
+    draw = book.draw
+    name = draw.choices([*REFUSALS], [{"topic": 7, "shell": 3, "harm": 2.5}.get(name, 2) for name in REFUSALS])[0]
+    shown = {"base": names.model(draw)[0], "data": names.data(draw)[0], "from": names.checkpoint(draw)[0]}
+    return book.pick("refuse", name, **shown), Wish("refused"), Frame("refuse", reply=REFUSALS[name])
+
+
+def _chat(book: Phrasebook) -> tuple[str, Wish, Frame]:
+    draw = book.draw
+    if draw.random() < 0.25:
+        name = draw.choice(_NAMED)
+        key = next(key for tool in ("finetune_unsloth",) for key in keys(tool).values() if slot(key) == name)
+        text = book.pick("chat", "about", p=book.pick("name", name))
+        return text, Wish("chat"), Frame("chat", reply=about_parameter(key))
+    name = draw.choice([*CHATS])
+    return book.pick("chat", name), Wish("chat"), Frame("chat", reply=CHATS[name])
+
+
+def _lone(book: Phrasebook) -> tuple[str, Wish, Frame]:
+    """A name, or less, and nothing to do with it."""
+    draw, kind = book.draw, book.draw.random()
+    if kind < 0.4:
+        return book.pick("ask", "what"), Wish("asked back"), read("ask what")
+    shown, name = names.data(draw)
+    if kind < 0.8:
+        return book.pick("ask", "data", data=shown), Wish("asked back"), Frame(values={SOURCE: [name]})
+    shown, name = names.model(draw)
+    return (
+        book.pick("ask", "base", base=shown),
+        Wish("asked back"),
+        Frame(values={"finetune_unsloth.base_model": [name]}),
+    )
+
+
+def check(lesson: Lesson, wish: Wish) -> bool:
+    """Hold the line against what the request says; false for a change that its plan does not allow (2 epochs less).
+
+    Raises:
+        AssertionError: the plan is another; that is a mistake in these tables.
+    """
+    frame = read(lesson.line)
+    if frame.intent == "answer":
+        pending = lesson.history.pending
+        assert pending is not None, lesson
+        assert pending.pending is not None, lesson
+        frame = Frame.from_json(pending.pending["frame"]).completed_by(frame, None)
+    plan = compose(frame, lesson.history, lesson.text, lambda path: False)
+    empty = wish.kind in ("asked back", "refused", "chat", "out of range")
+    if empty or frame.intent in ("cancel", "undo"):
+        assert not plan.steps, (lesson, plan)
+        return True
+    if lesson.kind == "answer" and not plan.steps:
+        return True  # one answer, and another question
+    if not plan.steps and any(isinstance(value, dict) for values in frame.values.values() for value in values):
+        return False
+    assert plan.steps, (lesson.text, lesson.line, plan.reply)
+    for key, values in wish.expected.items():
+        tool, name = key.split(".")
+        found = [step.args.get(name) for step in plan.steps if step.tool == tool]
+        for value in values:
+            assert any(_same(value, one) for one in found), (lesson.text, lesson.line, key, value, found)
+    return True
+
+
+def _same(wanted: Any, found: Any) -> bool:
+    if isinstance(wanted, float) and isinstance(found, int | float):
+        return abs(wanted - found) < 1e-9
+    if isinstance(wanted, str) and isinstance(found, str):
+        return wanted.lower().replace("-", "_") == found.lower().replace("-", "_")
+    return bool(wanted == found)
