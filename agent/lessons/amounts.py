@@ -90,7 +90,7 @@ def surface(draw: random.Random, value: float, key: str, language: str) -> str:
     """One of the ways to write a number so that `read_number` gives it back for that parameter.
 
     >>> surface(random.Random(3), 0.0002, "finetune_unsloth.learning_rate", "en")
-    '0.0002'
+    '2e-4'
     """
     for _ in range(20):
         text = _surface(draw, value, key, language)
