@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from .base import MissingExtra, ToolFailed, require_extra
-from .ggml_tensor import FUNCTIONS, check_tensor_layout
+from .ggml_tensor import FUNCTIONS as TENSOR_FUNCTIONS
+from .ggml_tensor import check_tensor_layout
 from .gguf_header import GGML_TYPES
+from .llguidance import FUNCTIONS as GRAMMAR_FUNCTIONS
+from .llguidance import check_grammar_layout
 
 __all__ = ["EVAL_CALLBACK", "XLLAMACPP_VERSION", "Batch", "ContextParams", "ModelParams", "last_errors", "library"]
 
@@ -130,7 +133,8 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "ggml_quantize_init": (None, (c_int32,)),
     "ggml_type_size": (c_size_t, (c_int32,)),
     "ggml_validate_row_data": (c_bool, (c_int32, c_void_p, c_size_t)),
-    **FUNCTIONS,
+    **TENSOR_FUNCTIONS,
+    **GRAMMAR_FUNCTIONS,
     "llama_adapter_lora_init": (c_void_p, (c_void_p, c_char_p)),
     "llama_backend_init": (None, ()),
     "llama_context_default_params": (ContextParams, ()),
@@ -260,3 +264,4 @@ def check_layouts(opened: Any) -> None:
         if sizes != (kind.block, kind.block_bytes):
             raise ToolFailed(f"the library of `xllamacpp` packs {kind.name} as {sizes}, not as {kind.block} weights")
     check_tensor_layout(opened)
+    check_grammar_layout(opened)
