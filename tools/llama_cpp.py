@@ -194,6 +194,17 @@ class LlamaModel(_Closing):
                 return piece.raw[:length]
             room = -length
 
+    def pieces(self) -> list[bytes]:
+        """What each token of the vocabulary stands for, control tokens for nothing."""
+        vocabulary, convert = self._vocab, self._lib.llama_token_to_piece
+        room = 1024
+        piece = ctypes.create_string_buffer(room)
+        lengths = (convert(vocabulary, token, piece, room, 0, False) for token in range(self.n_vocab))
+        return [
+            ctypes.string_at(piece, length) if length >= 0 else self.token_bytes(token, special=False)
+            for token, length in enumerate(lengths)
+        ]
+
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> str:
         """The text of `tokens`; `special` writes control tokens out. Incomplete characters become U+FFFD."""
         for token in tokens:

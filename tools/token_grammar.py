@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .base import BadRequest, ToolFailed
+from .base import ToolFailed
 from .llama_cpp import LlamaModel
 from .llama_library import library
 from .llguidance import TOKENIZE, ConstraintInit, TokenizerInit
@@ -23,30 +23,35 @@ _MOST_FORCED = 512  # tokens taken over at once
 
 
 class GrammarVocabulary:
-    """A model's tokens as LLGuidance needs them; made once for a model (some 50 ms) and used by many matchers."""
+    """A model's tokens as LLGuidance needs them; made once for a model and used by many matchers.
 
-    def __init__(self, model: LlamaModel) -> None:
+    Args:
+        end: the token that ends an answer.
+    """
+
+    def __init__(self, model: LlamaModel, end: int) -> None:
         import numpy as np
 
         self.model = model
-        self.end = model.eot if model.eot is not None else model.eos
-        if self.end is None:
-            raise BadRequest(f"`{model.path}` has no token that ends an answer")
-        pieces = [model.token_bytes(token, special=False) for token in range(model.n_vocab)]
+        self.end = end
+        pieces = model.pieces()
         for token, piece in enumerate(pieces):
             if not piece and (name := model.token_bytes(token)):
                 pieces[token] = _SPECIAL + name
         lengths = np.array([len(piece) for piece in pieces], dtype=np.uint32)
         text = b"".join(pieces)
+        # An empty list: what LLGuidance prepares by default speeds up free strings, which our grammars do not have.
+        no_slices = (ctypes.c_char_p * 1)(None)
         # Kept here: the library holds only its address.
         self._tokenize = TOKENIZE(self._tokens_of)
         init = TokenizerInit(
             vocab_size=model.n_vocab,
-            tok_eos=self.end,
+            tok_eos=end,
             token_lens=lengths.ctypes.data,
             token_bytes=ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p),
             tokenize_assumes_string=True,
             tokenize_fn=self._tokenize,
+            slices=ctypes.addressof(no_slices),
         )
         lib = library()
         trouble = ctypes.create_string_buffer(1024)
