@@ -16,15 +16,15 @@ import itertools
 import json
 import re
 
-from tunesmith.tools.catalogue import BASE_MODELS
 from tunesmith.tools.registry import TOOLS
 
 from . import contract
 from .frame import Frame
-from .frame_text import TOOLS_AS, choices, keys, prompt
+from .frame_text import TOOLS_AS, keys, prompt
 from .keys import BASE
 from .lexicon import NUMERIC, field_types
-from .number_words import number_spans
+from .meant_choices import families, meant
+from .number_words import number_spans, read_number
 from .pipeline import ORDER
 from .plan import History
 from .replies import ASKS, CHATS, REFUSALS
@@ -32,7 +32,7 @@ from .words import tokenize
 
 __all__ = ["grammar", "names_in", "numbers_in"]
 
-_FACTORS = ("2", "3", "4", "10")
+_FACTORS = ("2", "3", "4", "5", "10")
 _VALUES = 4  # of one parameter
 _TURNS = 3  # sections of one tool
 _RUN = 6  # words of a name with spaces
@@ -48,8 +48,8 @@ def names_in(text: str) -> list[str]:
     """Every run of words of a text that may be a name: words without the marks around them, what stands in quotes,
     runs of words, and the Latin part of a word of another script.
 
-    >>> names_in("use `my rows.jsonl`, 用a.csv训练")
-    ['my rows.jsonl', 'use', 'my', 'rows.jsonl', '用a.csv训练', 'a.csv', 'use `my', 'use `my rows.jsonl', 'rows.jsonl`, 用a.csv训练']
+    >>> names_in("`my rows.csv` 用a.csv训练")
+    ['my rows.csv', 'my', 'rows.csv', '用a.csv训练', 'a.csv', 'my rows.csv` 用a.csv训练', 'rows.csv` 用a.csv训练']
     """
     found: dict[str, None] = {}
     for opening, closing in zip(_OPENING, _CLOSING, strict=True):
@@ -89,6 +89,7 @@ def numbers_in(text: str) -> list[str]:
 
 def grammar(text: str, history: History) -> str:
     """The Lark text of every answer that a request may have, in the light of what ran before."""
+    shown = prompt(text, history)
     text = prompt(text, History())  # as much of it as the model reads
     names = dict.fromkeys(names_in(text))
     pending = history.pending.pending if history.pending else None
@@ -103,18 +104,20 @@ def grammar(text: str, history: History) -> str:
         f"start: {' | '.join(_starts(history))}",
         _terminal("NAME", spelled or ["?"]),
         _terminal("NUMBER", numbers or ["?"]),
-        _terminal("FACTOR", [*numbers, *_FACTORS]),
+        _terminal("FACTOR", [*(_spelled(number) for number in numbers_in(text) if read_number(number)), *_FACTORS]),
     ]
     tools = [tool for tool in ORDER if tool in contract.load().tools]
     lines.append(f"sections: {' '.join(TOOLS_AS[tool] for tool in tools)}")
     for tool in tools:
-        lines += _tool_rules(tool, spelled, bool(numbers), history.last is not None)
+        lines += _tool_rules(tool, shown, spelled, bool(numbers), history.last is not None)
     return "\n".join(lines)
 
 
 def _starts(history: History) -> list[str]:
     """The heads that make sense now: nothing is changed before the first plan, nothing answered without a question."""
-    alone = [f"ask {name}" for name in ASKS] + [f"refuse {name}" for name in REFUSALS] + [f"chat {name}" for name in CHATS]
+    alone = (
+        [f"ask {name}" for name in ASKS] + [f"refuse {name}" for name in REFUSALS] + [f"chat {name}" for name in CHATS]
+    )
     for tool in TOOLS:
         alone += [f"chat about {TOOLS_AS[tool]}"] + [f"chat about {TOOLS_AS[tool]} {word}" for word in keys(tool)]
     heads = ["new"]
@@ -131,7 +134,7 @@ def _starts(history: History) -> list[str]:
     return [full, *map(_literal, alone), *([again] if again else [])]
 
 
-def _tool_rules(tool: str, names: list[str], numbered: bool, follows: bool) -> list[str]:
+def _tool_rules(tool: str, shown: str, names: list[str], numbered: bool, follows: bool) -> list[str]:
     """The rules of one tool's sections, and the terminals of its values."""
     word = TOOLS_AS[tool]
     lines, open_values, sure_values = [], [], []
@@ -142,13 +145,15 @@ def _tool_rules(tool: str, names: list[str], numbered: bool, follows: bool) -> l
             lines.append(f"{value}: {' | '.join(_number_values(key, numbered))}")
             value = f"({value} | {_relations(numbered)})"
         else:
-            lines.append(f"{value}: {' | '.join(_text_values(key))}")
+            lines.append(f"{value}: {' | '.join(_text_values(key, shown))}")
         begin = _literal(f" {name} ")
         lines.append(f"{rule}: {begin} ({value} | {_literal('?')})")
         open_values.append(f"{rule}{{0,{_VALUES}}}")
         if key == BASE:
             value = f"{value}_SURE"
-            lines.append(_terminal(value, [*BASE_MODELS, *(n for n in names if not _is_family(n))]))
+            lines.append(
+                _terminal(value, [*meant(key, shown), *(n for n in names if not _is_family(n))] or ["default"])
+            )
         lines.append(f"{rule}_sure: {begin} {value}")
         sure_values.append(f"{rule}_sure")
     wanted = " | ".join(_literal(f"; {lead}{word}") for lead in ["", *(["also "] if follows else [])])
@@ -158,7 +163,8 @@ def _tool_rules(tool: str, names: list[str], numbered: bool, follows: bool) -> l
         f"{word}_values: {' '.join(open_values)}",
         f"{word}_turns: {' | '.join(_turns(f'{word}_wanted', sure_values))}",
         f"{word}_without: {_literal(f'; no {word}')} {word}_values",
-        f"{word}: (({word}_wanted | {_literal(f'; given {word}')}) {word}_values | {word}_turns)? {word}_without{{0,2}}",
+        f"{word}_known: {word}_wanted | {_literal(f'; given {word}')}",
+        f"{word}: ({word}_known {word}_values | {word}_turns)? {word}_without{{0,2}}",
     ]
 
 
@@ -183,23 +189,17 @@ def _relations(numbered: bool) -> str:
     return f"{by_factor} | ({_literal('more ')} | {_literal('less ')}) NUMBER" if numbered else by_factor
 
 
-def _text_values(key: str) -> list[str]:
-    fixed = ["default", *choices(key), *(_families() if key == BASE else ())]
+def _text_values(key: str, shown: str) -> list[str]:
+    fixed = ["default", *meant(key, shown), *(families() if key == BASE else ())]
     return [*map(_literal, dict.fromkeys(fixed)), *([] if bool in field_types(key) else ["NAME"])]
 
 
 def _is_family(name: str) -> bool:
     """Whether a name leaves several base models open."""
+    if not any(family in name.casefold() for family in families()):
+        return False
     tokens = tokenize(name.strip('"'))
     return len(tokens) == 1 and tokens[0].kind == "family"
-
-
-@functools.cache
-def _families() -> tuple[str, ...]:
-    """Families of base models, with and without a version: `llama3.2`, `llama3`, `llama`."""
-    heads = [name.rsplit("-", 1)[0] for name in BASE_MODELS]
-    heads += [re.sub(r"\.\d+$", "", head) for head in heads]
-    return tuple(dict.fromkeys(heads + [re.sub(r"[\d.]+$", "", head) for head in heads]))
 
 
 @functools.cache

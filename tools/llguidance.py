@@ -12,9 +12,7 @@ from .base import ToolFailed
 
 __all__ = ["FUNCTIONS", "TOKENIZE", "ConstraintInit", "TokenizerInit", "check_grammar_layout"]
 
-TOKENIZE = ctypes.CFUNCTYPE(
-    c_size_t, c_void_p, ctypes.POINTER(c_uint8), c_size_t, ctypes.POINTER(c_uint32), c_size_t
-)
+TOKENIZE = ctypes.CFUNCTYPE(c_size_t, c_void_p, ctypes.POINTER(c_uint8), c_size_t, ctypes.POINTER(c_uint32), c_size_t)
 """`LlgTokenizeFn`: (user data, bytes, their count, tokens to fill, room for them) -> tokens that there are."""
 
 

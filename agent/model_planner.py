@@ -1,0 +1,93 @@
+"""A planner that reads a request with a small language model: SmolLM2-135M and an adapter that Tunesmith trained.
+
+The model writes a frame as text, under a grammar made for the request, and the frame becomes a plan by the same code
+that serves the rules. So it chooses among what the user said, and every value is checked once more.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunesmith.tools.base import BadRequest, ToolFailed
+from tunesmith.tools.constrained_decoding import ConstrainedModel
+from tunesmith.tools.workplace import on_disk
+
+from .compose import compose
+from .frame import Frame
+from .frame_grammar import grammar
+from .frame_text import prompt, read, rendered
+from .plan import History, Plan
+
+__all__ = ["FrameReader", "ModelPlanner", "Reading", "plan_of"]
+
+_END = "<|im_end|>"
+_MARK = "\0"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A message as the model understood it: the frame, its text, and the model's probability of it, 0 to 1."""
+
+    frame: Frame
+    text: str
+    certainty: float
+
+
+class FrameReader:
+    """The model in memory: some 250 MB, loaded in about half a second.
+
+    Args:
+        gguf: the base model.
+        adapter: the LoRA adapter in GGUF that taught it to write frames.
+
+    Raises:
+        MissingExtra: the wheel that holds llama.cpp is not installed.
+        BadRequest, ToolFailed: a file is broken, or the two do not belong together.
+    """
+
+    def __init__(self, gguf: Path, adapter: Path | None) -> None:
+        self._model = ConstrainedModel(gguf, adapter, end=_END)
+        before, after = rendered(_MARK).split(_MARK)
+        self._before, self._after = before, after
+
+    def close(self) -> None:
+        """Free the memory. May be called twice."""
+        self._model.close()
+
+    def read(self, text: str, history: History) -> Reading | None:
+        """What a message asks for; None where it is too long to be read, or reads as nothing."""
+        shown = prompt(text, history).replace(_MARK, " ")
+        tokens = self._model.tokenize([(self._before, True), (shown, False), (self._after, True)])
+        try:
+            written = self._model.write(tokens, grammar(text, history))
+            return Reading(read(written.text), written.text, written.certainty)
+        except (BadRequest, ToolFailed, ValueError):
+            return None
+
+
+class ModelPlanner:
+    """Reads every request with the model alone. Implements `Planner`.
+
+    Args:
+        reader: the loaded model.
+        look_at_disk: whether paths that exist in the working folder count as taken.
+    """
+
+    def __init__(self, reader: FrameReader, *, look_at_disk: bool = True) -> None:
+        self._reader = reader
+        self._look_at_disk = look_at_disk
+
+    def plan(self, text: str, history: History) -> Plan:
+        """Answer one request: a plan, a question or a refusal; never an exception for any text."""
+        reading = self._reader.read(text, history)
+        frame = reading.frame if reading is not None else Frame()
+        return plan_of(frame, text, history, lambda path: self._look_at_disk and on_disk(path))
+
+
+def plan_of(frame: Frame, text: str, history: History, on_disk: Callable[[str], bool]) -> Plan:
+    """The plan for a frame that the model wrote; an `answer` completes the request that the open question is about."""
+    pending = history.pending
+    if frame.intent == "answer" and pending is not None and pending.pending is not None:
+        waiting = Frame.from_json(pending.pending["frame"])
+        return compose(waiting.completed_by(frame, None), history, f"{pending.request}\n{text}", on_disk)
+    return compose(frame, history, text, on_disk)
