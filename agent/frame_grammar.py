@@ -37,7 +37,8 @@ _VALUES = 4  # of one parameter
 _TURNS = 3  # sections of one tool
 _RUN = 6  # words of a name with spaces
 _MOST_NAMES = 1_500
-_EDGES = "\"'`“”‘’«»„()[]{}<>,;:!?…。,、;:!?()「」『』।"
+_EDGES = "\"'`“”‘’«»„()[]{}<>,;:!?=…。,、;:!?()「」『』।"
+_GLUED = re.compile(r"^[^\W\d][\w -]*[=:](?!//)")
 _OPENING, _CLOSING = "`\"“„«'「", "`\"”“»'」"
 _PLAIN = re.compile(r"[\w./\\:@+~%=&-]+", re.ASCII)
 _LEFT_OUT = {"name", "model", "quant"}
@@ -51,7 +52,7 @@ def names_in(text: str) -> list[str]:
     >>> names_in("`my rows.csv` 用a.csv训练")
     ['my rows.csv', 'my', 'rows.csv', '用a.csv训练', 'a.csv', 'my rows.csv` 用a.csv训练', 'rows.csv` 用a.csv训练']
     """
-    found: dict[str, None] = {}
+    found = {str(token.value): None for token in tokenize(text) if token.kind == "name"}
     for opening, closing in zip(_OPENING, _CLOSING, strict=True):
         pattern = f"{re.escape(opening)}([^{re.escape(opening + closing)}\\n]+){re.escape(closing)}"
         found |= dict.fromkeys(match[1].strip() for match in re.finditer(pattern, text))
@@ -70,9 +71,10 @@ def names_in(text: str) -> list[str]:
 
 
 def _trimmed(word: str) -> list[str]:
-    """A word without the marks around it: as it stands where they may belong to it, and without them."""
-    bare = word.strip(_EDGES)
-    return list(dict.fromkeys([bare, bare.rstrip(".")]))
+    """A word without the marks around it, and what follows a key that is glued to it: `data=rows.csv`, `data:rows`."""
+    bare = word.lstrip(_EDGES).rstrip(_EDGES + ".")
+    value = _GLUED.sub("", bare).lstrip(_EDGES)
+    return list(dict.fromkeys([bare, value]))
 
 
 def numbers_in(text: str) -> list[str]:
@@ -84,7 +86,11 @@ def numbers_in(text: str) -> list[str]:
     for token in tokenize(text):
         if token.kind in _LEFT_OUT and token.text:
             text = re.sub(rf"(?<!\w){re.escape(token.text)}(?!\w)", " ; ", text)
-    return number_spans(text)
+    text = re.sub(r"[.,]\s", " ; ", text)
+    unglued = re.sub(r"[=:]", " ", text)  # `rank=eight`
+    single = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", unglued)  # `rank-eight`
+    found = [span for form in (text, unglued, single) for span in number_spans(form)]
+    return list(dict.fromkeys(spelled for span in found for spelled in (span, span.casefold())))
 
 
 def grammar(text: str, history: History) -> str:

@@ -67,6 +67,7 @@ def _numbers(text: str) -> frozenset[str]:
     """The numbers of a text as digits with a point, those inside of names too."""
     plain = unicodedata.normalize("NFKC", text).replace(",", ".")
     found = set(re.findall(r"\d+(?:\.\d+)?", plain)) | set(re.findall(r"\d+", plain))
+    found |= set(re.findall(r"[qQ](\d)", plain))  # `Q80` is a spelling of q8_0
     for span in number_spans(text):
         value = read_number(span)
         found |= {f"{value:g}", f"{value / 1e6:g}", f"{value / 1e9:g}"}

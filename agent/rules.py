@@ -40,7 +40,10 @@ from .references import read_references
 from .roles import assign_roles
 from .words import family_members, word_set
 
-__all__ = ["read"]
+__all__ = ["UNUSED", "read"]
+
+UNUSED = "I did not use"
+"""How the remark on a number begins that belongs to nothing."""
 
 _REPLACING = word_set("instead rather switch change replace swap swapped")
 _ADDING = word_set("also too additionally another plus both besides well and add extra")
@@ -326,7 +329,7 @@ def _placed(reading: Reading, loose: list[Any]) -> list[Any]:
 def _unused(reading: Reading, loose: list[Any]) -> None:
     numbers = [f"`{value}`" for value in loose if not isinstance(value, dict)]
     if numbers:
-        reading.remarks.append(f"I did not use {' and '.join(numbers)}, which names no parameter of a tool")
+        reading.remarks.append(f"{UNUSED} {' and '.join(numbers)}, which names no parameter of a tool")
 
 
 def _focus(reading: Reading) -> list[str]:

@@ -1,0 +1,135 @@
+"""The embedded planner: rules first, and a small language model for what they do not understand.
+
+Whoever writes English and names things plainly is answered by the rules, in a millisecond and without a model. The
+model is asked where the rules skipped words and can't do without them: another language, a request that came out as a
+question or as nothing, a number that they could not place. `choose` says whose plan it is then.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
+from tunesmith.tools.workplace import on_disk
+
+from .frame import Frame
+from .model_planner import FrameReader, plan_of
+from .plan import History, Plan
+from .planner import RulesPlanner
+from .planner_adapter import find_adapter
+from .replies import REFUSALS
+from .rules import UNUSED, read
+from .understanding import Understood, understood
+
+__all__ = ["EmbeddedPlanner", "choose", "shared_reader"]
+
+_SHOWN = 4  # skipped words that are named
+
+_lock = threading.Lock()
+_loaded: dict[str, FrameReader | str] = {}
+
+
+def shared_reader() -> FrameReader | str | None:
+    """The model of this process, loaded once; a sentence that says why it can't be; None where there is no adapter."""
+    with _lock:
+        if "reader" not in _loaded:
+            try:
+                adapter = find_adapter()
+                if adapter is None:
+                    return None
+                from tunesmith.tools.bundled_model import bundled_gguf
+
+                _loaded["reader"] = FrameReader(bundled_gguf(), adapter.file)
+            except (BadRequest, MissingExtra, ToolFailed) as error:
+                _loaded["reader"] = str(error)
+        return _loaded["reader"]
+
+
+class EmbeddedPlanner:
+    """Plans without a network. Implements `Planner`.
+
+    Args:
+        look_at_disk: whether paths that exist in the working folder count as taken.
+        reader: gives the model when it is needed; by default the one that this process shares.
+    """
+
+    def __init__(
+        self, *, look_at_disk: bool = True, reader: Callable[[], FrameReader | str | None] = shared_reader
+    ) -> None:
+        self._look_at_disk = look_at_disk
+        self._rules = RulesPlanner(look_at_disk=look_at_disk)
+        self._reader = reader
+
+    def plan(self, text: str, history: History) -> Plan:
+        """Answer one request: a plan, a question or a refusal; never an exception for any text."""
+        by_rules = self._rules.plan(text, history)
+        frame = read(text, history)
+        seen = understood(text, frame)
+        if not _doubtful(frame, by_rules, seen):
+            return by_rules
+        reader = self._reader()
+        reading = reader.read(text, history) if isinstance(reader, FrameReader) else None
+        if reading is None:
+            return _with_caution(by_rules, seen, reader if isinstance(reader, str) else None)
+        by_model = plan_of(reading.frame, text, history, lambda path: self._look_at_disk and on_disk(path))
+        return choose(by_rules, by_model, reading.frame, foreign=seen.foreign)
+
+
+def _doubtful(frame: Frame, plan: Plan, seen: Understood) -> bool:
+    """Whether the rules may have missed what was meant."""
+    if not seen.skipped or (frame.intent == "refuse" and frame.reply != REFUSALS["topic"]):
+        return False
+    unplaced = any(remark.startswith(UNUSED) for remark in frame.remarks)
+    return seen.foreign or not plan.steps or unplaced
+
+
+def choose(by_rules: Plan, by_model: Plan, read_by_model: Frame, *, foreign: bool) -> Plan:
+    """Whose plan it is; a question where both are plans and heard the user say different values for one parameter.
+
+    A question or a refusal of the model's counts in another language only: what English leaves open, the rules say
+    more precisely.
+    """
+    if not by_model.steps:
+        return by_model if foreign else by_rules
+    disputed = _disputed(by_rules, by_model)
+    if disputed is None:
+        return by_model
+    key, values = disputed
+    remaining = {name: found for name, found in read_by_model.values.items() if name != key}
+    return Plan(
+        by_rules.request,
+        reply=f"Which `{key.split('.')[1]}` do you mean, {' or '.join(map(str, values))}?",
+        pending={"frame": replace(read_by_model, values=remaining).to_json(), "about": key},
+        kind="question",
+    )
+
+
+def _disputed(one: Plan, other: Plan) -> tuple[str, list[Any]] | None:
+    """The first parameter that has one value of the user's in each plan, and not the same; with both values."""
+    mine, theirs = _said(one), _said(other)
+    for key, values in mine.items():
+        if len(values) == len(theirs.get(key, [])) == 1 and values != theirs[key]:
+            return key, [*values, *theirs[key]]
+    return None
+
+
+def _said(plan: Plan) -> dict[str, list[Any]]:
+    """What a plan has from the user: `tool.parameter` -> its values."""
+    found: dict[str, list[Any]] = {}
+    for step in plan.steps:
+        for name, value in step.args.items():
+            if step.origin[name] == "you" and value not in found.setdefault(f"{step.tool}.{name}", []):
+                found[f"{step.tool}.{name}"].append(value)
+    return found
+
+
+def _with_caution(plan: Plan, seen: Understood, reason: str | None) -> Plan:
+    """A plan of the rules alone for a message in another language: it may be half of what was asked."""
+    if not seen.foreign or not plan.steps:
+        return plan
+    words = ", ".join(f"`{word}`" for word in seen.skipped[:_SHOWN])
+    more = " and more" if len(seen.skipped) > _SHOWN else ""
+    caution = f"I skipped {words}{more}; look at the plan, or say it in English"
+    told = f"{caution} ({reason})." if reason else f"{caution}."
+    return replace(plan, reply=f"{plan.reply} {told}" if plan.reply else told)
