@@ -177,7 +177,7 @@ def _plan(request: str, as_json: bool, requests_file: str | None) -> int:
     if requests_file is not None:
         from tunesmith.tools.base import BadRequest
 
-        from .planner import answer_requests
+        from .many_requests import answer_requests
 
         if request:
             raise BadRequest("`--requests` takes its requests from the file; leave the text away")

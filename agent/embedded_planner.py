@@ -8,29 +8,31 @@ question or as nothing, a number that they could not place. `choose` says whose 
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
 from tunesmith.tools.workplace import on_disk
 
 from .frame import Frame
-from .model_planner import FrameReader, plan_of
 from .plan import History, Plan
-from .planner import RulesPlanner
+from .planner import RulesPlanner, plan_of
 from .planner_adapter import find_adapter
 from .replies import REFUSALS
 from .rules import UNUSED, read
 from .understanding import Understood, understood
+
+if TYPE_CHECKING:
+    from .model_planner import FrameReader
 
 __all__ = ["EmbeddedPlanner", "choose", "shared_reader"]
 
 _SHOWN = 4  # skipped words that are named
 
 _lock = threading.Lock()
-_loaded: dict[str, FrameReader | str] = {}
+_loaded: "dict[str, FrameReader | str]" = {}
 
 
-def shared_reader() -> FrameReader | str | None:
+def shared_reader() -> "FrameReader | str | None":
     """The model of this process, loaded once; a sentence that says why it can't be; None where there is no adapter."""
     with _lock:
         if "reader" not in _loaded:
@@ -39,6 +41,8 @@ def shared_reader() -> FrameReader | str | None:
                 if adapter is None:
                     return None
                 from tunesmith.tools.bundled_model import bundled_gguf
+
+                from .model_planner import FrameReader
 
                 _loaded["reader"] = FrameReader(bundled_gguf(), adapter.file)
             except (BadRequest, MissingExtra, ToolFailed) as error:
@@ -55,7 +59,7 @@ class EmbeddedPlanner:
     """
 
     def __init__(
-        self, *, look_at_disk: bool = True, reader: Callable[[], FrameReader | str | None] = shared_reader
+        self, *, look_at_disk: bool = True, reader: "Callable[[], FrameReader | str | None]" = shared_reader
     ) -> None:
         self._look_at_disk = look_at_disk
         self._rules = RulesPlanner(look_at_disk=look_at_disk)
@@ -69,9 +73,11 @@ class EmbeddedPlanner:
         if not _doubtful(frame, by_rules, seen):
             return by_rules
         reader = self._reader()
-        reading = reader.read(text, history) if isinstance(reader, FrameReader) else None
+        if reader is None or isinstance(reader, str):
+            return _with_caution(by_rules, seen, reader)
+        reading = reader.read(text, history)
         if reading is None:
-            return _with_caution(by_rules, seen, reader if isinstance(reader, str) else None)
+            return _with_caution(by_rules, seen, None)
         by_model = plan_of(reading.frame, text, history, lambda path: self._look_at_disk and on_disk(path))
         return choose(by_rules, by_model, reading.frame, foreign=seen.foreign)
 

@@ -21,7 +21,7 @@ from tunesmith.tools.registry import TOOLS
 from . import contract
 from .frame import Frame
 from .frame_text import TOOLS_AS, keys, prompt
-from .keys import BASE
+from .keys import BASE, TARGETS
 from .lexicon import NUMERIC, field_types
 from .meant_choices import families, meant
 from .number_words import number_spans, read_number
@@ -196,7 +196,8 @@ def _relations(numbered: bool) -> str:
 
 
 def _text_values(key: str, shown: str) -> list[str]:
-    fixed = ["default", *meant(key, shown), *(families() if key == BASE else ())]
+    # Target modules are a list by themselves, to which nothing is a default.
+    fixed = [*meant(key, shown), *(families() if key == BASE else ()), *(() if key == TARGETS else ("default",))]
     return [*map(_literal, dict.fromkeys(fixed)), *([] if bool in field_types(key) else ["NAME"])]
 
 

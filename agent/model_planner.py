@@ -4,7 +4,6 @@ The model writes a frame as text, under a grammar made for the request, and the 
 that serves the rules. So it chooses among what the user said, and every value is checked once more.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +11,13 @@ from tunesmith.tools.base import BadRequest, ToolFailed
 from tunesmith.tools.constrained_decoding import ConstrainedModel
 from tunesmith.tools.workplace import on_disk
 
-from .compose import compose
 from .frame import Frame
 from .frame_grammar import grammar
 from .frame_text import prompt, read, rendered
 from .plan import History, Plan
+from .planner import plan_of
 
-__all__ = ["FrameReader", "ModelPlanner", "Reading", "plan_of"]
+__all__ = ["FrameReader", "ModelPlanner", "Reading"]
 
 _END = "<|im_end|>"
 _MARK = "\0"
@@ -82,12 +81,3 @@ class ModelPlanner:
         reading = self._reader.read(text, history)
         frame = reading.frame if reading is not None else Frame()
         return plan_of(frame, text, history, lambda path: self._look_at_disk and on_disk(path))
-
-
-def plan_of(frame: Frame, text: str, history: History, on_disk: Callable[[str], bool]) -> Plan:
-    """The plan for a frame that the model wrote; an `answer` completes the request that the open question is about."""
-    pending = history.pending
-    if frame.intent == "answer" and pending is not None and pending.pending is not None:
-        waiting = Frame.from_json(pending.pending["frame"])
-        return compose(waiting.completed_by(frame, None), history, f"{pending.request}\n{text}", on_disk)
-    return compose(frame, history, text, on_disk)

@@ -1,19 +1,16 @@
-"""The embedded planner: offline, deterministic, milliseconds. And its form for many requests at once."""
+"""The planner of rules: offline, deterministic, milliseconds. And how any frame that was read becomes a plan."""
 
-import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable
 
-from tunesmith.tools.base import BadRequest
 from tunesmith.tools.workplace import on_disk
 
 from .compose import compose
 from .frame import Frame
 from .lexicon import NUMERIC
-from .plan import History, Plan, Ran
+from .plan import History, Plan
 from .rules import read
 
-__all__ = ["RulesPlanner", "answer_requests"]
+__all__ = ["RulesPlanner", "plan_of"]
 
 
 class RulesPlanner:
@@ -57,27 +54,10 @@ def _starts_anew(frame: Frame, waiting: Frame, about: str | None) -> bool:
     return bool(differing - {about}) or (bool(waiting.want) and not set(frame.want) & set(waiting.want))
 
 
-def answer_requests(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Answer requests given as JSON lines with `id` and `turns`; each answer is the last turn's plan and the `id`.
-
-    Every line is an empty working folder of its own, in which the earlier turns' plans have run.
-
-    Raises:
-        BadRequest: a line is not such an object; names its number.
-    """
-    planner = RulesPlanner(look_at_disk=False)
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            request = json.loads(line)
-            turns = request["turns"]
-            if not turns or not all(isinstance(turn, str) for turn in turns) or "id" not in request:
-                raise ValueError("`turns` is a list of texts, and `id` names the line")
-        except (ValueError, TypeError, KeyError) as error:
-            raise BadRequest(f'line {number} of the requests is not {{"id": ..., "turns": [...]}}: {error}') from error
-        history, plan = History(), Plan("")
-        for turn in turns:
-            plan = planner.plan(turn, history)
-            history = History((*history.ran, Ran(plan, finished=len(plan.steps))))
-        yield {"id": request["id"], **plan.to_json()}
+def plan_of(frame: Frame, text: str, history: History, on_disk: Callable[[str], bool]) -> Plan:
+    """The plan for a frame that says itself what it is: an `answer` completes the request of the open question."""
+    pending = history.pending
+    if frame.intent == "answer" and pending is not None and pending.pending is not None:
+        waiting = Frame.from_json(pending.pending["frame"])
+        return compose(waiting.completed_by(frame, None), history, f"{pending.request}\n{text}", on_disk)
+    return compose(frame, history, text, on_disk)

@@ -13,8 +13,8 @@ from tunesmith.tools.workplace import working_in
 
 from . import records
 from .check import problems
+from .embedded_planner import EmbeddedPlanner
 from .plan import History, Plan, Planner, Ran
-from .planner import RulesPlanner
 from .records import Record, RecordState
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Session:
         self._folder = None if folder is None else Path(folder).expanduser().absolute()
         with working_in(self._folder):
             pass
-        self._planner = planner or RulesPlanner()
+        self._planner = planner or EmbeddedPlanner()
         self.probe, self.confirm = probe, confirm
         self._since = records.moment()
         self._own: set[str] = set()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from measure import print_table
-from tunesmith.agent.planner import answer_requests
+from tunesmith.agent.many_requests import answer_requests
 
 
 def same(wanted: Any, got: Any) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["ConstrainedModel", "Continuation"]
 
 _PIECE = 256  # prompt tokens that are computed at once
-_MOST_TOKENS = 256  # of one continuation
+_MOST_TOKENS = 200  # of one continuation
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conversing import argument, converse, running
 from tunesmith.agent import contract
-from tunesmith.agent.planner import answer_requests
+from tunesmith.agent.many_requests import answer_requests
 
 PREPARE, TRAIN, GGUF, FOLDER, EVAL = (
     "prepare_dataset",
