@@ -22,7 +22,7 @@ from .rules import UNUSED, read
 from .understanding import Understood, understood
 
 if TYPE_CHECKING:
-    from .model_planner import FrameReader
+    from .frame_reader import FrameReader
 
 __all__ = ["EmbeddedPlanner", "choose", "shared_reader"]
 
@@ -42,7 +42,7 @@ def shared_reader() -> "FrameReader | str | None":
                     return None
                 from tunesmith.tools.bundled_model import bundled_gguf
 
-                from .model_planner import FrameReader
+                from .frame_reader import FrameReader
 
                 _loaded["reader"] = FrameReader(bundled_gguf(), adapter.file)
             except (BadRequest, MissingExtra, ToolFailed) as error:

@@ -12,8 +12,8 @@ import pytest
 from injections import INJECTIONS
 from tunesmith.agent import embedded_planner, planner_adapter
 from tunesmith.agent.embedded_planner import EmbeddedPlanner, choose, shared_reader
+from tunesmith.agent.frame_reader import FrameReader, ModelPlanner
 from tunesmith.agent.frame_text import read
-from tunesmith.agent.model_planner import FrameReader, ModelPlanner
 from tunesmith.agent.plan import History, Plan, Ran
 from tunesmith.agent.planner import RulesPlanner, plan_of
 from tunesmith.agent.planner_adapter import find_adapter, load_adapter
