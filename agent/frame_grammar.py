@@ -41,6 +41,7 @@ _EDGES = "\"'`“”‘’«»„()[]{}<>,;:!?=…。,、;:!?()「」『』।"
 _GLUED = re.compile(r"^[^\W\d][\w -]*[=:](?!//)")
 _OPENING, _CLOSING = "`\"“„«'「", "`\"”“»'」"
 _PLAIN = re.compile(r"[\w./\\:@+~%=&-]+", re.ASCII)
+_WORDY = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LEFT_OUT = {"name", "model", "quant"}
 _RESERVED = {"default", "?", "none"}
 
@@ -61,6 +62,8 @@ def names_in(text: str) -> list[str]:
         for start, end in words:
             word = line[start:end]
             found |= dict.fromkeys(_trimmed(word))
+            if _WORDY.fullmatch(word.strip(_EDGES + ".")):  # `Train split`, `val-split`
+                found |= dict.fromkeys(part for part in re.split(r"-|\W", word.casefold()) if part)
             if not word.isascii():
                 for match in _PLAIN.finditer(word):
                     found |= dict.fromkeys(_trimmed(match[0]))

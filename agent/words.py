@@ -274,7 +274,7 @@ def _number(match: re.Match[str]) -> Token:
         text = re.split(r"\s?[x×*]", text)[0] + "e" + power.replace("−", "-")
     if not re.match(r"[-+]?0,", text):
         text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = text.replace(",", ".")  # `1,5` as one and a half
+    text = text.replace(",", ".").rstrip(".")  # `1,5` as one and a half
     unit = (match.group("unit") or "").lower().replace("×", "x")
     value = float(text)
     written_whole = re.fullmatch(r"[-+]?\d+\.?", text) is not None

@@ -89,6 +89,11 @@ def test_any_text_gets_an_answer(seed: int) -> None:
         history = History((*history.ran[-3:], Ran(plan, len(plan.steps))))
 
 
+@pytest.mark.parametrize("text", ["lr 0,00005.", "1,5. 2", "rank = 5,.", "-3,. x", "1e-4,. rows"])
+def test_a_decimal_comma_before_a_full_stop_is_a_number_like_any(text: str) -> None:
+    assert _PLANNER.plan(text, History()).reply
+
+
 @pytest.mark.parametrize(
     "text",
     [
