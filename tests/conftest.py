@@ -17,6 +17,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens there; hub tests set their own
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Requests are read by the rules alone, whatever adapter this machine has; tests about the model say so themselves.
+os.environ["TUNESMITH_PLANNER"] = "rules"
 # Threads that wait sleep after a moment, as in the tools' own processes: the cores belong to those.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from injections import INJECTIONS
 from tunesmith.agent import embedded_planner, planner_adapter
+from tunesmith.agent.doctor import doctor
 from tunesmith.agent.embedded_planner import EmbeddedPlanner, choose, shared_reader
 from tunesmith.agent.frame_reader import FrameReader, ModelPlanner
 from tunesmith.agent.frame_text import read
@@ -212,3 +213,14 @@ def test_an_injected_text_in_a_file_name_is_read_like_any_name(
     for injection in INJECTIONS[24], INJECTIONS[60]:
         reading = reader.read(f"训练 smollm2-135m `{injection.splitlines()[0]}`", History())
         assert reading is None or 0 < reading.certainty <= 1
+
+
+def test_the_doctor_tells_what_reads_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    doctor()
+    assert "rules alone; they read English" in capsys.readouterr().out
+    folder = _adapter(tmp_path / "shipped")
+    doctor()
+    assert f"a model for what they do not understand ({folder})" in capsys.readouterr().out
+    (folder / "adapter.gguf").write_bytes(b"other")
+    doctor()
+    assert "its sha256 differs" in capsys.readouterr().out
