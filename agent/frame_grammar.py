@@ -47,35 +47,49 @@ _RESERVED = {"default", "?", "none"}
 
 
 def names_in(text: str) -> list[str]:
-    """Every run of words of a text that may be a name: words without the marks around them, what stands in quotes,
-    runs of words, and the Latin part of a word of another script.
+    """Every run of words of a text that may be a name, without the marks around it. What stands in quotes, a path and
+    an address are names as a whole: their words are none by themselves.
 
-    >>> names_in("`my rows.csv` 用a.csv训练")
-    ['my rows.csv', 'my', 'rows.csv', '用a.csv训练', 'a.csv', 'my rows.csv` 用a.csv训练', 'rows.csv` 用a.csv训练']
+    >>> names_in("`my rows.csv` 用a/b.csv训练 llama 70b")[:5]
+    ['my rows.csv', '用a/b.csv训练', 'a/b.csv', '用', '训练']
     """
-    found = {str(token.value): None for token in tokenize(text) if token.kind == "name"}
+    names = [token for form in (text, _spaced(text)) for token in tokenize(form) if token.kind == "name"]
+    found = {str(token.value): None for token in names}
     for opening, closing in zip(_OPENING, _CLOSING, strict=True):
         pattern = f"{re.escape(opening)}([^{re.escape(opening + closing)}\\n]+){re.escape(closing)}"
         found |= dict.fromkeys(match[1].strip() for match in re.finditer(pattern, text))
-    for line in text.splitlines():
-        words = [(match.start(), match.end()) for match in re.finditer(r"\S+", line)]
+    for part in re.split(r"[\n\0]", _without(text, {"name"})):
+        words = [(match.start(), match.end()) for match in re.finditer(r"\S+", part)]
         for start, end in words:
-            word = line[start:end]
+            word = part[start:end]
             found |= dict.fromkeys(_trimmed(word))
             if _WORDY.fullmatch(word.strip(_EDGES + ".")):  # `Train split`, `val-split`
-                found |= dict.fromkeys(part for part in re.split(r"-|\W", word.casefold()) if part)
+                found |= dict.fromkeys(one for one in re.split(r"-|\W", word.casefold()) if one)
             if not word.isascii():
                 for match in _PLAIN.finditer(word):
                     found |= dict.fromkeys(_trimmed(match[0]))
         for first, (start, _) in enumerate(words):
             for _, end in words[first + 1 : first + _RUN]:
-                found |= dict.fromkeys(_trimmed(line[start:end]))
-    return [name for name in found if name.strip() and '"' not in name][:_MOST_NAMES]
+                found |= dict.fromkeys(_trimmed(part[start:end]))
+    return [name for name in found if name.strip() and '"' not in name and "\n" not in name][:_MOST_NAMES]
+
+
+def _spaced(text: str) -> str:
+    """A text with a space wherever Chinese meets Latin letters, digits and signs."""
+    return re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef])(?=[!-~])|(?<=[!-~])(?=[\u3000-\u9fff\uff00-\uffef])", " ", text)
+
+
+def _without(text: str, kinds: set[str]) -> str:
+    """A text with a NUL sign in place of its tokens of some kinds."""
+    for token in tokenize(_spaced(text)):
+        if token.kind in kinds and token.text:
+            text = re.sub(rf"(?<![a-zA-Z\d_]){re.escape(token.text)}(?![a-zA-Z\d_])", "\0", text)
+    return text
 
 
 def _trimmed(word: str) -> list[str]:
     """A word without the marks around it, and what follows a key that is glued to it: `data=rows.csv`, `data:rows`."""
-    bare = word.lstrip(_EDGES).rstrip(_EDGES + ".")
+    bare = word.strip().lstrip(_EDGES).rstrip(_EDGES + ".").strip()
     value = _GLUED.sub("", bare).lstrip(_EDGES)
     return list(dict.fromkeys([bare, value]))
 
@@ -86,9 +100,7 @@ def numbers_in(text: str) -> list[str]:
     >>> numbers_in("train gemma3-270m on for_5_epochs.csv, zwei Epochen, lr 2e-4, q4_k_m")
     ['zwei', '2e-4']
     """
-    for token in tokenize(text):
-        if token.kind in _LEFT_OUT and token.text:
-            text = re.sub(rf"(?<!\w){re.escape(token.text)}(?!\w)", " ; ", text)
+    text = _without(text, _LEFT_OUT).replace("\0", " ; ")
     text = re.sub(r"[.,]\s", " ; ", text)
     unglued = re.sub(r"[=:]", " ", text)  # `rank=eight`
     single = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])", " ", unglued)  # `rank-eight`
@@ -109,6 +121,7 @@ def grammar(text: str, history: History) -> str:
         names |= dict.fromkeys(_texts([value for step in history.last.steps for value in step.args.values()]))
     spelled = [_spelled(name) for name in names]
     numbers = [_spelled(number) for number in numbers_in(text)]
+    spoken = _without(shown, {"name"})
     lines = [
         f"start: {' | '.join(_starts(history))}",
         _terminal("NAME", spelled or ["?"]),
@@ -118,7 +131,7 @@ def grammar(text: str, history: History) -> str:
     tools = [tool for tool in ORDER if tool in contract.load().tools]
     lines.append(f"sections: {' '.join(TOOLS_AS[tool] for tool in tools)}")
     for tool in tools:
-        lines += _tool_rules(tool, shown, spelled, bool(numbers), history.last is not None)
+        lines += _tool_rules(tool, spoken, spelled, bool(numbers), history.last is not None)
     return "\n".join(lines)
 
 
@@ -143,7 +156,7 @@ def _starts(history: History) -> list[str]:
     return [full, *map(_literal, alone), *([again] if again else [])]
 
 
-def _tool_rules(tool: str, shown: str, names: list[str], numbered: bool, follows: bool) -> list[str]:
+def _tool_rules(tool: str, spoken: str, names: list[str], numbered: bool, follows: bool) -> list[str]:
     """The rules of one tool's sections, and the terminals of its values."""
     word = TOOLS_AS[tool]
     lines, open_values, sure_values = [], [], []
@@ -154,14 +167,14 @@ def _tool_rules(tool: str, shown: str, names: list[str], numbered: bool, follows
             lines.append(f"{value}: {' | '.join(_number_values(key, numbered))}")
             value = f"({value} | {_relations(numbered)})"
         else:
-            lines.append(f"{value}: {' | '.join(_text_values(key, shown))}")
+            lines.append(f"{value}: {' | '.join(_text_values(key, spoken))}")
         begin = _literal(f" {name} ")
         lines.append(f"{rule}: {begin} ({value} | {_literal('?')})")
         open_values.append(f"{rule}{{0,{_VALUES}}}")
         if key == BASE:
             value = f"{value}_SURE"
             lines.append(
-                _terminal(value, [*meant(key, shown), *(n for n in names if not _is_family(n))] or ["default"])
+                _terminal(value, [*meant(key, spoken), *(n for n in names if not _is_family(n))] or ["default"])
             )
         lines.append(f"{rule}_sure: {begin} {value}")
         sure_values.append(f"{rule}_sure")
@@ -198,9 +211,9 @@ def _relations(numbered: bool) -> str:
     return f"{by_factor} | ({_literal('more ')} | {_literal('less ')}) NUMBER" if numbered else by_factor
 
 
-def _text_values(key: str, shown: str) -> list[str]:
+def _text_values(key: str, spoken: str) -> list[str]:
     # Target modules are a list by themselves, to which nothing is a default.
-    fixed = [*meant(key, shown), *(families() if key == BASE else ()), *(() if key == TARGETS else ("default",))]
+    fixed = [*meant(key, spoken), *(families() if key == BASE else ()), *(() if key == TARGETS else ("default",))]
     return [*map(_literal, dict.fromkeys(fixed)), *([] if bool in field_types(key) else ["NAME"])]
 
 
