@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
 
-_COMMANDS = ("plan", "tools", "verify", "runs", "show", "resume", "doctor", "mcp")
+_COMMANDS = ("plan", "tools", "verify", "runs", "show", "resume", "doctor", "mcp", "config", "train-planner")
 
 _HELP = """\
 Turn one sentence into a fine-tuned, exported and measured model.
@@ -30,6 +30,8 @@ Turn one sentence into a fine-tuned, exported and measured model.
   tunesmith resume [ID]          go on with an unfinished run
   tunesmith doctor               what this machine can do, what is missing, how to get it
   tunesmith mcp [--http]         serve other agents over MCP
+  tunesmith config [NAME VALUE]  settings that hold for all folders
+  tunesmith train-planner        train the planner's own model again (tens of minutes)
 """
 
 _EXAMPLES = """\
@@ -121,6 +123,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .mcp_command import run_mcp_command
 
         return _guarded(lambda: run_mcp_command(arguments[1:]))
+    if command == "config":
+        from .config_command import run_config_command
+
+        return _guarded(lambda: run_config_command(arguments[1:]))
+    if command == "train-planner":
+        from .train_planner_command import run_train_planner_command
+
+        return _guarded(lambda: run_train_planner_command(arguments[1:]))
     options = _parser(command).parse_args(arguments[1:] if command else arguments)
     if command is None:
         if options.version:

@@ -50,7 +50,9 @@ def compose(frame: Frame, history: History, request: str, on_disk: Callable[[str
     undone = frame.intent == "undo"
     compared = _side_by_side(steps, history.last) if undone else drafts
     changed = _changed(compared, steps, history.last) if frame.intent == "change" or undone else ()
-    return Plan(request, steps=steps, reply=" ".join(remarks) or None, changed=changed, undone=undone)
+    return Plan(
+        request, steps=steps, reply=" ".join(remarks) or None, changed=changed, undone=undone, frame=frame.to_json()
+    )
 
 
 def _without_refused(frame: Frame, refused: set[str | None], last: Plan | None) -> Frame:

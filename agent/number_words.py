@@ -272,8 +272,8 @@ def number_spans(text: str) -> list[str]:
         found += [(match.start(), -len(span), span) for span in spans]
     found += [(match.start(), 0, match[0]) for match in _HAN.finditer(text)]
     words = [(m.start(), m.end()) for m in re.finditer(r"[^\s.,;:!?()\"“”=/|*+।，、；：。！？（）\d]+", text)]
-    parts = re.finditer(r"(?<=-)[^\W\d_]+|[^\W\d_]+(?=-)", text)  # `rank-eight`, `zehn-mal`
-    found += [(match.start(), 0, match[0]) for match in parts]
+    parts = re.finditer(r"(?<=-)(?=([^\W\d_]+(?:-[^\W\d_]+)*))|(?<![\w-])(?=([^\W\d_]+)-)", text)
+    found += [(match.start(), 0, match[1] or match[2]) for match in parts]  # `rank-eight`, `zehn-mal`
     for first, (start, end) in enumerate(words):
         if not _may_begin(text[start:end]):
             continue

@@ -44,6 +44,8 @@ class Plan:
     undone: bool = False
     # `chat` marks small talk and help, which are answered and done (exit status 0).
     kind: Literal["run", "question", "refusal", "chat"] = "run"
+    # The frame that the steps were made of, as plain JSON values.
+    frame: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def hash(self) -> str:

@@ -104,6 +104,7 @@ class Session:
         self._since = records.moment()
         self._own: set[str] = set()
         self._shown: list[Plan] = []
+        self._heard: list[tuple[Plan, str, History]] = []  # plans, what was asked, and what went before
 
     def ask(self, text: str, *, taken: Collection[str] = ()) -> Proposal:
         """The plan for a request, with the problems that this machine would have with it; records nothing.
@@ -119,7 +120,10 @@ class Session:
             raise BadRequest(f"a request is a text in plain words, not {text!r}")
         with working_in(self._folder):
             readable = text.encode("utf-8", "replace").decode("utf-8")
-            return self._shown_plan(self._planner.plan(readable, self._history(taken)))
+            history = self._history(taken)
+            proposal = self._shown_plan(self._planner.plan(readable, history))
+            self._heard = [*self._heard, (proposal, readable, history)][-_REMEMBERED:]
+            return proposal
 
     def call(self, tool: str, args: Mapping[str, Any], *, taken: Collection[str] = ()) -> Proposal:
         """The plan for one call of one of the contract's tools: defaults and free paths for what `args` leaves out.
@@ -154,6 +158,7 @@ class Session:
             BadRequest: the plan has no steps, or problems.
         """
         _refuse_unready(plan)
+        self._learn(plan)
         return self._noted_as("waiting", plan)
 
     def run(self, plan: Plan, watch: "Watcher | None" = None, interrupt: "Interrupt | None" = None) -> Record:
@@ -164,6 +169,7 @@ class Session:
             BadRequest, MissingExtra, ToolFailed, KeyboardInterrupt: as `execute` raises them.
         """
         _refuse_unready(plan)
+        self._learn(plan)
         with working_in(self._folder):
             return self._execute(self._recorded(plan), watch, interrupt)
 
@@ -223,6 +229,14 @@ class Session:
             if record.state == "waiting":
                 record.state = "interrupted"
                 records.save(record)
+
+    def _learn(self, plan: Plan) -> None:
+        """Keep what was asked for a plan that is accepted, where the user wants that."""
+        heard = next(((text, before) for shown, text, before in self._heard if shown is plan), None)
+        if heard is not None:
+            from .learned import keep
+
+            keep(plan, *heard)
 
     def _execute(self, record: Record, watch: "Watcher | None", interrupt: "Interrupt | None") -> Record:
         from .executor import execute

@@ -132,6 +132,7 @@ def test_the_wheel_holds_the_contract_the_examples_the_prompts_and_every_module(
     expected = {f"tunesmith/{path.relative_to(ROOT).as_posix()}" for path in SOURCES}
     expected |= {"tunesmith/__init__.py", "tunesmith/agents.md", "tunesmith/examples/tickets.jsonl"}
     expected |= {f"tunesmith/prompts/{path.name}" for path in (ROOT / "prompts").glob("*.md")}
+    expected |= {f"tunesmith/agent/lessons/{path.name}" for path in (ROOT / "agent" / "lessons").glob("*.toml")}
     assert expected <= names
 
 

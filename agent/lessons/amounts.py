@@ -130,6 +130,8 @@ def _surface(draw: random.Random, value: float, key: str, language: str) -> str:
     if word and kind < (0.3 if value <= 12 else 0.12):
         return word
     whole = int(value)
+    if key.endswith("max_seq_length") and whole % 1024 == 0 and kind < 0.3:
+        return f"{whole // 1024}{draw.choice('kkK')}" if draw.random() < 0.9 else f"{whole // 1024} k"
     if whole >= 1000 and whole % 100 == 0 and kind < 0.6:
         mark = "." if language in ("de", "es", "pt") else "," if language != "fr" else " "
         thousands = f"{whole / 1000:g}"

@@ -13,7 +13,7 @@ from tunesmith.agent.replies import unclear_value
 from . import amounts, names
 from .number_changes import NUMBER_CHANGES
 from .phrasebook import Phrasebook
-from .step_changes import OTHER_TYPE, STEP_CHANGES
+from .step_changes import DATA_CHANGES, EVAL_CHANGES, EXPORT_CHANGES, OTHER_TYPE, STEP_CHANGES
 from .wishes import Wish, eval_set, number, slot, training, types
 
 __all__ = ["Followed", "after_plan", "draw_answer", "draw_followup"]
@@ -27,6 +27,10 @@ _EPOCHS, _RATE = "finetune_unsloth.epochs", "finetune_unsloth.learning_rate"
 def after_plan(draw: random.Random, language: str) -> tuple[History, Wish]:
     """A finished pipeline, and what it was made from."""
     for _ in range(50):
+        wish = _alone(draw, language) if draw.random() < 0.2 else None
+        if wish is not None:
+            plan = _planned(wish.frame(), History())
+            return History((Ran(plan, finished=len(plan.steps)),)), wish
         wish = training(draw, language, " and ", numbers=draw.choice([0, 1, 1, 2, 2, 3]))
         kind = draw.random()
         if kind < 0.7:
@@ -34,12 +38,29 @@ def after_plan(draw: random.Random, language: str) -> tuple[History, Wish]:
         elif kind < 0.78:
             wish.want.add("export_gguf")
         if kind < 0.78 and draw.random() < 0.3:
-            shown, name = eval_set(draw)
+            shown, name = eval_set(draw, language)
             wish.put(EVAL_SET, shown, name)
         plan = _planned(wish.frame(), History())
         if plan.steps:
             return History((Ran(plan, finished=len(plan.steps)),)), wish
     raise AssertionError("a drawn pipeline should make a plan")
+
+
+def _alone(draw: random.Random, language: str) -> Wish:
+    """A plan of one kind of step: prepared, exported or evaluated, and nothing else."""
+    kind, wish = draw.choice(["prepare", "export", "evaluate"]), Wish()
+    if kind == "prepare":
+        wish.put(SOURCE, *names.data(draw))
+        if draw.random() < 0.3:
+            number(wish, draw, "prepare_dataset.limit", language)
+    elif kind == "export":
+        wish.put(CHECKPOINT, *names.checkpoint(draw))
+        types(wish, draw, " and ")
+    else:
+        wish.put(GGUF_FILE, *names.gguf(draw))
+        shown, name = eval_set(draw, language)
+        wish.put(EVAL_SET, shown, name)
+    return wish
 
 
 def _planned(frame: Frame, history: History) -> Plan:
@@ -50,8 +71,13 @@ def draw_followup(book: Phrasebook) -> Followed:
     """A message after a plan."""
     draw = book.draw
     history, last = after_plan(draw, book.language)
-    one = len(last.values.get(QUANTIZATION, [])) == 1
-    makers = NUMBER_CHANGES + STEP_CHANGES + (OTHER_TYPE if one else ())
+    one = OTHER_TYPE if len(last.values.get(QUANTIZATION, [])) == 1 else ()
+    if "finetune_unsloth" in last.want:
+        makers = NUMBER_CHANGES + STEP_CHANGES + one
+    elif "export_gguf" in last.want:
+        makers = EXPORT_CHANGES + one
+    else:
+        makers = EVAL_CHANGES if "run_eval" in last.want else DATA_CHANGES
     for _ in range(20):
         maker = draw.choices([maker for maker, _ in makers], [weight for _, weight in makers])[0]
         made = maker(book, last, history)
@@ -117,7 +143,7 @@ def _waiting(draw: random.Random, language: str, asked: str) -> Frame:
         if asked == "from" and draw.random() < 0.6:
             types(wish, draw, " and ")
         if asked == "file" and draw.random() < 0.6:
-            shown, name = eval_set(draw)
+            shown, name = eval_set(draw, language)
             wish.put(EVAL_SET, shown, name)
         return wish.frame()
     wish = training(

@@ -4,10 +4,11 @@ import re
 
 from tunesmith.agent.keys import EVAL_SET, OUTPUT_FILE, QUANTIZATION
 
+from . import amounts
 from .phrasebook import Phrasebook
-from .wishes import Wish
+from .wishes import Wish, key_named
 
-__all__ = ["end_phrases", "eval_settings", "framed", "laid_out", "tail_phrases"]
+__all__ = ["end_phrases", "eval_settings", "framed", "laid_out", "tail_phrases", "value_phrase"]
 
 _LEFT_TO_TAILS = ("prepare.", "train.", "eval.limit", "eval.template")
 _UNSAID = {"train.method", "train.base", "prepare.data"}
@@ -29,7 +30,19 @@ def tail_phrases(book: Phrasebook, wish: Wish) -> list[str]:
     said = [name for name in wish.said if name.startswith(_LEFT_TO_TAILS) and name not in _UNSAID]
     said = [name for name in said if not name.startswith("eval.") and book.has("tail", name) and _is_open(wish, name)]
     book.draw.shuffle(said)
-    return [book.pick("tail", name, v=wish.said[name]) for name in said]
+    return [value_phrase(book, "tail", name, wish.said[name]) for name in said]
+
+
+def value_phrase(book: Phrasebook, table: str, name: str, shown: str) -> str:
+    """A parameter with its value, or without one: `no warmup`."""
+    if shown == "none":
+        bare = book.pick("key", name)
+        return book.pick("tail", "no_heldout") if name == "prepare.heldout" else book.pick("tail", "none", q=bare)
+    said = book.pick(table, name, v=shown)
+    if book.has("short", name) and shown and book.draw.random() < 0.03:  # `2 epochs, no wait, 3 epochs`
+        wrong = amounts.drawn(book.draw, key_named(name), book.language)[0]
+        return book.pick("short", name, v=wrong) + book.pick("frame", "correction") + said
+    return said
 
 
 def _is_open(wish: Wish, name: str) -> bool:
@@ -107,7 +120,7 @@ def framed(book: Phrasebook, text: str) -> str:
 
 
 def _short(book: Phrasebook, wish: Wish, name: str) -> str:
-    return book.pick("short" if book.has("short", name) else "tail", name, v=wish.said[name])
+    return value_phrase(book, "short" if book.has("short", name) else "tail", name, wish.said[name])
 
 
 def _terse(book: Phrasebook, wish: Wish) -> str:
@@ -151,7 +164,7 @@ def _keyed(book: Phrasebook, wish: Wish) -> str:
         if book.has("key", name):
             pairs.append((book.pick("key", name), wish.said[name]))
         elif not name.startswith("eval.") and book.has("tail", name):
-            loose.append(book.pick("tail", name, v=wish.said[name]))
+            loose.append(value_phrase(book, "tail", name, wish.said[name]))
     if draw.random() < 0.5:
         draw.shuffle(pairs)
     simple = not {OUTPUT_FILE, "export_gguf.imatrix", "run_eval.limit", "run_eval.chat_template"} & wish.values.keys()

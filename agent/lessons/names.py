@@ -10,7 +10,19 @@ from tunesmith.tools.catalogue import BASE_MODELS
 
 from .phrasebook import word_list
 
-__all__ = ["Named", "checkpoint", "data", "family", "gguf", "hub_model", "model", "output_folder", "unknown_model"]
+__all__ = [
+    "Named",
+    "checkpoint",
+    "data",
+    "family",
+    "gguf",
+    "hub_model",
+    "is_usual",
+    "model",
+    "output_folder",
+    "prepared",
+    "unknown_model",
+]
 
 # (as it stands in the request, as it stands in the frame)
 Named = tuple[str, str]
@@ -125,6 +137,20 @@ def checkpoint(draw: random.Random) -> Named:
         end = draw.choice([draw.choice([*BASE_MODELS]), _stem(draw), f"{_stem(draw)}-{draw.randint(2, 9)}"])
         return _same(draw.choice(["runs/", "runs/", "./runs/", "checkpoints/", "out/runs/"]) + end.replace(".csv", ""))
     return _same(f"{draw.choice(_FOLDERS)}/{_stem(draw)}")
+
+
+def prepared(draw: random.Random) -> Named:
+    """A folder that prepare_dataset wrote."""
+    if draw.random() < 0.6:
+        return _same(
+            draw.choice(["data/train", "data/train", "./data/train", "data-2/train", "data/validation", "data/test"])
+        )
+    return _same(f"{draw.choice(_TOPICS)}/train" if draw.random() < 0.6 else f"{draw.choice(_FOLDERS)}/{_stem(draw)}")
+
+
+def is_usual(name: str) -> bool:
+    """Whether a folder's name alone says that it is prepared: `data/train`."""
+    return name.removeprefix("./").startswith(("data/", "data-")) and name.endswith(("/train", "/validation", "/test"))
 
 
 def output_folder(draw: random.Random) -> Named:

@@ -8,6 +8,7 @@ from tunesmith.agent.plan import History
 from tunesmith.agent.replies import ASKS, unclear_value
 
 from . import amounts
+from .layouts import value_phrase
 from .phrasebook import Phrasebook
 from .wishes import Made, Wish, eval_set, file_type, slot, types
 
@@ -17,8 +18,16 @@ _EPOCHS, _RATE, _RANK = "finetune_unsloth.epochs", "finetune_unsloth.learning_ra
 _CHANGED = {
     _EPOCHS: 9, _RATE: 8, _RANK: 6, "finetune_unsloth.lora_alpha": 2, "finetune_unsloth.batch_size": 4,
     "finetune_unsloth.max_seq_length": 2.5, "finetune_unsloth.max_steps": 2, "finetune_unsloth.warmup_steps": 1.5,
-    "finetune_unsloth.weight_decay": 1.5, "finetune_unsloth.seed": 1.5,
+    "finetune_unsloth.weight_decay": 1.5, "finetune_unsloth.seed": 1.5, "prepare_dataset.limit": 2.5,
+    "prepare_dataset.heldout_fraction": 2,
 }  # fmt: skip
+
+
+_MAY_BE_NONE = (
+    "finetune_unsloth.warmup_steps",
+    "finetune_unsloth.weight_decay",
+    "prepare_dataset.heldout_fraction",
+)
 
 
 def _values(book: Phrasebook, last: Wish, history: History) -> Made:
@@ -31,6 +40,8 @@ def _values(book: Phrasebook, last: Wish, history: History) -> Made:
         if key == _RANK and last.said.get("core") == "full":
             continue
         shown, value = amounts.drawn(draw, key, book.language)
+        if key in _MAY_BE_NONE and draw.random() < 0.12:
+            shown, value = "none", 0
         wish.put(key, shown, shown, value)
         parts.append(_said(book, key, shown))
     if not parts:
@@ -45,7 +56,7 @@ def _values(book: Phrasebook, last: Wish, history: History) -> Made:
         types(wish, draw, book.pick("frame", "conj"))
         text += book.pick("frame", "then") + book.pick("tail", "export", type=wish.said["export.type"])
     elif kind < 0.2 and EVAL_SET not in last.values:
-        shown, name = eval_set(draw)
+        shown, name = eval_set(draw, book.language)
         wish.put(EVAL_SET, shown, name)
         text += book.pick("frame", "then") + book.pick("tail", "eval", on=shown)
     return text, wish, wish.frame("change")
@@ -53,6 +64,13 @@ def _values(book: Phrasebook, last: Wish, history: History) -> Made:
 
 def _said(book: Phrasebook, key: str, shown: str) -> str:
     kind, name = book.draw.random(), slot(key)
+    if shown == "none":
+        return value_phrase(book, "tail", name, shown)
+    if not book.has("name", name):
+        kind = max(kind, 0.54)
+    if kind < 0.06:
+        old = amounts.drawn(book.draw, key, book.language)[0]
+        return book.pick("change", "from_to", p=book.pick("name", name), v=shown, old=old)
     if kind < 0.42:
         return book.pick("change", "set", p=book.pick("name", name), v=shown)
     if kind < 0.54:
@@ -106,8 +124,13 @@ def _related(wish: Wish, text: str, key: str, relation: str, shown: str) -> Made
     return text, wish, wish.frame("change")
 
 
+def _numbers(last: Wish) -> list[str]:
+    """The numbers that the last plan was asked for."""
+    return [key for key in last.values if key in _CHANGED and not (key == _RANK and "core" in last.said)]
+
+
 def _default(book: Phrasebook, last: Wish, history: History) -> Made:
-    given = [key for key in last.values if key in _CHANGED and not (key == _RANK and "core" in last.said)]
+    given = [key for key in _numbers(last) if book.has("name", slot(key))]
     if not given:
         return None
     key, wish = book.draw.choice(given), Wish("follow-up", want={"finetune_unsloth"})
@@ -132,7 +155,7 @@ def _asking(key: str) -> Frame:
 def _which(book: Phrasebook, last: Wish, history: History) -> Made:
     """`make it 4`: of the one number that the last plan was asked for, else a question which."""
     draw = book.draw
-    numbers = [key for key in last.values if key in _CHANGED and not (key == _RANK and "core" in last.said)]
+    numbers = [key for key in _numbers(last) if key.startswith("finetune")]
     whole = [key for key in numbers if key not in (_RATE, "finetune_unsloth.weight_decay")]
     if draw.random() < 0.3:
         shown, value = amounts.drawn(draw, _RATE, book.language)

@@ -1,12 +1,12 @@
 """Requests that start something new, in words: prepare, train, export, evaluate, and what may be left out."""
 
-from tunesmith.agent.keys import BASE, CHECKPOINT, EVAL_SET, GGUF_FILE, OUTPUT_FILE, QUANTIZATION, SOURCE
+from tunesmith.agent.keys import BASE, CHECKPOINT, DATASET, EVAL_SET, GGUF_FILE, OUTPUT_FILE, QUANTIZATION, SOURCE
 from tunesmith.agent.replies import unclear_value
 
 from . import amounts, names
 from .layouts import end_phrases, eval_settings, framed, laid_out, tail_phrases
 from .phrasebook import Phrasebook
-from .wishes import Wish, add_extras, eval_set, evaluation, number, slot, training, types
+from .wishes import Wish, add_extras, add_nones, eval_set, evaluation, number, slot, training, types
 
 __all__ = ["draw_new", "train_request"]
 
@@ -33,6 +33,9 @@ def train_request(book: Phrasebook) -> tuple[str, Wish]:
     conj = book.pick("frame", "conj")
     wish = training(draw, book.language, conj, numbers=draw.choice([0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5]))
     add_extras(wish, draw)
+    add_nones(wish, draw)
+    if "core" not in wish.said and draw.random() < 0.04:
+        return _prepared(book, wish, conj)
     if draw.random() < 0.06 and wish.values:
         wrong, shown = amounts.out_of_range(draw)
         if wrong.startswith(("finetune", "prepare")) and not (wrong.endswith("lora_r") and "core" in wish.said):
@@ -42,6 +45,26 @@ def train_request(book: Phrasebook) -> tuple[str, Wish]:
     _exports(wish, book, conj)
     _evaluations(wish, book, conj)
     return laid_out(book, wish), wish
+
+
+def _prepared(book: Phrasebook, wish: Wish, conj: str) -> tuple[str, Wish]:
+    """A training on a folder that prepare_dataset wrote earlier."""
+    for key in [key for key in wish.values if key.startswith("prepare_dataset.")]:
+        del wish.values[key], wish.expected[key], wish.said[slot(key)]
+    wish.want.discard("prepare_dataset")
+    named, folder = names.prepared(book.draw), wish.said
+    wish.put(DATASET, *named)
+    folder["data"] = named[0]
+    del folder["train.prepared"]
+    _exports(wish, book, conj)
+    _evaluations(wish, book, conj)
+    core = "train" if names.is_usual(named[0]) and book.draw.random() < 0.5 else "prepared"
+    text = book.pick("core", core, base=folder["base"], data=named[0])
+    for tail in tail_phrases(book, wish):
+        text += book.pick("frame", "with") + tail
+    for end in end_phrases(book, wish):
+        text += book.pick("frame", "then") + end
+    return framed(book, text), wish
 
 
 def _exports(wish: Wish, book: Phrasebook, conj: str) -> None:
@@ -134,7 +157,7 @@ def _evaluate(book: Phrasebook) -> tuple[str, Wish]:
     shown, name = names.gguf(draw)
     if draw.random() < 0.06:
         other_shown, other = names.gguf(draw)
-        (one_shown, one), (two_shown, two) = eval_set(draw), eval_set(draw)
+        (one_shown, one), (two_shown, two) = eval_set(draw, book.language), eval_set(draw, book.language)
         if name != other and one != two:
             for key, values in ((GGUF_FILE, (name, other)), (EVAL_SET, (one, two))):
                 for value in values:
@@ -142,8 +165,13 @@ def _evaluate(book: Phrasebook) -> tuple[str, Wish]:
             wish.options["paired"] = (GGUF_FILE, EVAL_SET)
             spoken = {"file": shown, "file2": other_shown, "on": one_shown, "on2": two_shown}
             return framed(book, book.pick("tail", "eval_pair", **spoken)), wish
-    wish.put(GGUF_FILE, shown, name)
+    if draw.random() < 0.15:  # a run or a model: it is exported first
+        shown, name = names.checkpoint(draw) if draw.random() < 0.7 else names.model(draw)
+        wish.put(CHECKPOINT, shown, name)
+    else:
+        wish.put(GGUF_FILE, shown, name)
     if draw.random() < 0.2:
+        wish.want.add("run_eval")
         return framed(book, book.pick("core", "eval_plain", file=shown)), wish
     evaluation(wish, draw, book.language, conj)
     text = book.pick("core", "eval", file=shown, on=wish.said["eval.on"]) + eval_settings(book, wish)
@@ -189,7 +217,7 @@ def _incomplete(book: Phrasebook) -> tuple[str, Wish]:
             text = book.pick("core", "export_none", type="GGUF")
     else:
         wish = Wish(want={"run_eval"})
-        shown, name = eval_set(draw)
+        shown, name = eval_set(draw, book.language)
         text = book.pick("core", "eval_none", on=shown)
         if shown in text:
             wish.put(EVAL_SET, shown, name)

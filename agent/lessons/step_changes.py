@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from tunesmith.agent.frame import Frame
-from tunesmith.agent.keys import BASE, EVAL_SET, GGUF_FILE, QUANTIZATION, SOURCE
+from tunesmith.agent.keys import BASE, EVAL_SET, GGUF_FILE, METHOD, OUTPUT_FILE, QUANT, QUANTIZATION, SOURCE
 from tunesmith.agent.plan import History, Step
 
 from . import names
 from .phrasebook import Phrasebook
 from .wishes import Made, Wish, eval_set, file_type, number, types
 
-__all__ = ["OTHER_TYPE", "STEP_CHANGES"]
+__all__ = ["DATA_CHANGES", "EVAL_CHANGES", "EXPORT_CHANGES", "OTHER_TYPE", "STEP_CHANGES"]
 
 
 def _data(book: Phrasebook, last: Wish, history: History) -> Made:
@@ -20,6 +20,20 @@ def _data(book: Phrasebook, last: Wish, history: History) -> Made:
     shown, name = names.data(book.draw)
     wish.put(SOURCE, shown, name)
     return book.pick("change", "data", data=shown), wish, wish.frame("change")
+
+
+def _train_it(book: Phrasebook, last: Wish, history: History) -> Made:
+    """What was prepared is trained on."""
+    wish = Wish("follow-up")
+    wish.put(BASE, *(names.model(book.draw) if book.draw.random() < 0.85 else names.hub_model(book.draw)))
+    text = book.pick("change", "train_it", base=wish.said["train.base"])
+    if book.draw.random() < 0.5:
+        number(wish, book.draw, "finetune_unsloth.epochs", book.language)
+        text += book.pick("frame", "with") + book.pick("tail", "train.epochs", v=wish.said["train.epochs"])
+    if book.draw.random() < 0.4:
+        types(wish, book.draw, book.pick("frame", "conj"))
+        text += book.pick("frame", "then") + book.pick("tail", "export", type=wish.said["export.type"])
+    return text, wish, wish.frame("change")
 
 
 def _base(book: Phrasebook, last: Wish, history: History) -> Made:
@@ -77,13 +91,43 @@ def _fewer_types(book: Phrasebook, last: Wish, history: History) -> Made:
     return text, wish, replace(wish.frame("change"), without={QUANTIZATION: [gone]})
 
 
+def _way(book: Phrasebook, last: Wish, history: History) -> Made:
+    """Another way to train: QLoRA, DPO, all weights, another precision."""
+    draw, wish = book.draw, Wish("follow-up")
+    if "core" in last.said:
+        return None
+    kind = draw.choice(["qlora", "dpo", "full", "quant"])
+    if kind == "qlora":
+        wish.put(QUANT, "", "4bit")
+    elif kind == "dpo":
+        wish.put(METHOD, "", "dpo")
+    elif kind == "full":
+        wish.put("finetune_unsloth.lora_r", "", "none", 0)
+    else:
+        precision = draw.choice(["8bit", "4bit", "16bit"])
+        shown = draw.choice([precision, precision.replace("bit", " bit"), precision.replace("b", "-b")])
+        wish.put(QUANT, shown, precision)
+        return book.pick("tail", "train.quant", v=shown), wish, wish.frame("change")
+    said = book.pick("short", "full") if kind == "full" else draw.choice([{"qlora": "QLoRA", "dpo": "DPO"}[kind], kind])
+    return book.pick("change", "wrap", x=said), wish, wish.frame("change")
+
+
+def _output(book: Phrasebook, last: Wish, history: History) -> Made:
+    """Another name for the one file that there is."""
+    if len(_steps(history, "export_gguf")) != 1:
+        return None
+    wish = Wish("follow-up")
+    wish.put(OUTPUT_FILE, *names.gguf(book.draw))
+    return book.pick("tail", "export_to", v=wish.said["export.to"]), wish, wish.frame("change")
+
+
 def _merge(book: Phrasebook, last: Wish, history: History) -> Made:
     return book.pick("change", "new_merge"), Wish("follow-up"), Frame("change", want=("export_safetensors",))
 
 
 def _evaluation(book: Phrasebook, last: Wish, history: History) -> Made:
     wish, draw = Wish("follow-up"), book.draw
-    shown, name = eval_set(draw)
+    shown, name = eval_set(draw, book.language)
     had = last.values.get(EVAL_SET, [])
     if name in had:
         return None
@@ -140,7 +184,7 @@ def _of_type(book: Phrasebook, last: Wish, history: History) -> Made:
     if len(had) < 2 or len(files) != len(_steps(history, "export_gguf")):
         return None
     kind, wish = book.draw.choice(had), Wish("follow-up", want={"run_eval"})
-    shown, name = eval_set(book.draw)
+    shown, name = eval_set(book.draw, book.language)
     wish.put(EVAL_SET, shown, name)
     wish.values[GGUF_FILE] = [files[kind]]
     text = book.pick("change", "eval_of_type", type=kind if book.draw.random() < 0.7 else kind.upper(), on=shown)
@@ -153,9 +197,18 @@ def _steps(history: History, tool: str) -> list[Step]:
 
 STEP_CHANGES = (
     (_data, 6), (_base, 6), (_type, 9), (_fewer_types, 6), (_merge, 2), (_evaluation, 14), (_drop, 3), (_repeat, 3),
-    (_undo, 2), (_of_type, 3),
+    (_undo, 2), (_of_type, 3), (_way, 5), (_output, 2),
 )  # fmt: skip
 """What draws a message (None where it does not fit the last plan), and how often."""
+
+EXPORT_CHANGES = ((_type, 9), (_fewer_types, 5), (_evaluation, 9), (_output, 2), (_repeat, 2))
+"""As STEP_CHANGES, after an export alone."""
+
+EVAL_CHANGES = ((_evaluation, 10), (_repeat, 1))
+"""As STEP_CHANGES, after an evaluation alone."""
+
+DATA_CHANGES = ((_train_it, 10), (_data, 2), (_repeat, 1))
+"""As STEP_CHANGES, after a preparation alone."""
 
 OTHER_TYPE = ((_other_type, 8),)
 """As STEP_CHANGES, where the last plan has exactly one GGUF type."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.agent.frame import Frame
-from tunesmith.agent.frame_text import TOOLS_AS, key_of
+from tunesmith.agent.frame_text import TOOLS_AS, key_of, keys
 from tunesmith.agent.keys import BASE, EVAL_SET, METHOD, QUANT, QUANTIZATION, SOURCE, TARGETS
 from tunesmith.agent.phrases import EVAL_SETS
 from tunesmith.agent.pipeline import ORDER
@@ -17,10 +17,12 @@ __all__ = [
     "Made",
     "Wish",
     "add_extras",
+    "add_nones",
     "add_numbers",
     "eval_set",
     "evaluation",
     "file_type",
+    "key_named",
     "number",
     "slot",
     "training",
@@ -32,6 +34,15 @@ _BITS = {"q4_k_m": ["4 bit", "4-bit"], "q8_0": ["8 bit", "8-bit"], "f16": ["fp16
 _SETS = word_list(
     "mmlu mmlu hellaswag hellaswag gsm8k arc_challenge arc_easy winogrande truthfulqa_mc2 piqa boolq ifeval"
 )
+_HELD_OUT = {
+    "en": ["the held-out rows", "the held-out part", "heldout", "the held out set", "held-out data"],
+    "de": ["den zurückgehaltenen Zeilen", "dem zurückgehaltenen Teil", "heldout", "den zurückgelegten Daten"],
+    "es": ["las filas reservadas", "la parte reservada", "heldout", "los datos apartados"],
+    "fr": ["les lignes mises de côté", "la partie réservée", "heldout", "les données de côté"],
+    "pt": ["as linhas reservadas", "a parte separada", "heldout", "os dados reservados"],
+    "zh": ["留出集", "留出的数据", "heldout", "预留部分"],
+    "hi": ["अलग रखे हिस्से", "heldout", "बचाकर रखे डेटा"],
+}
 _OTHER_SETS = word_list("drop aime24 medqa pubmedqa toxigen agieval cmmlu ceval musr math_500 babi logiqa swag squadv2")
 _LAYERS = {
     "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
@@ -104,6 +115,16 @@ def slot(key: str) -> str:
     return f"{TOOLS_AS[key.split('.')[0]]}.{key_of(key)}"
 
 
+def key_named(name: str) -> str:
+    """The parameter that a name in the phrase tables stands for: the inverse of `slot`.
+
+    >>> key_named("train.lr")
+    'finetune_unsloth.learning_rate'
+    """
+    word, _, short = name.partition(".")
+    return next(keys(tool)[short] for tool, spoken in TOOLS_AS.items() if spoken == word)
+
+
 def number(wish: Wish, draw: random.Random, key: str, language: str) -> None:
     """One number for a parameter."""
     shown, value = amounts.drawn(draw, key, language)
@@ -127,6 +148,15 @@ def add_numbers(wish: Wish, draw: random.Random, language: str, count: int, conj
                 wish.said[slot(key)] = ", ".join(first) + conj + last
                 continue
         number(wish, draw, key, language)
+
+
+def add_nones(wish: Wish, draw: random.Random) -> None:
+    """Now and then a number that is to be nothing: no warmup, no weight decay, nothing held out."""
+    key = draw.choice(
+        ["finetune_unsloth.warmup_steps", "finetune_unsloth.weight_decay", "prepare_dataset.heldout_fraction"]
+    )
+    if draw.random() < 0.05 and key not in wish.values and (SOURCE in wish.values or key.startswith("finetune")):
+        wish.put(key, "none", "none", 0)
 
 
 def add_extras(wish: Wish, draw: random.Random) -> None:
@@ -168,13 +198,15 @@ def file_type(draw: random.Random) -> names.Named:
     ], name
 
 
-def eval_set(draw: random.Random) -> names.Named:
+def eval_set(draw: random.Random, language: str = "en") -> names.Named:
     """An evaluation set as people write it, and as lm-eval does."""
     kind = draw.random()
-    if kind < 0.06:
+    if kind < 0.05:
+        return draw.choice(_HELD_OUT[language]), "heldout"
+    if kind < 0.1:
         name = draw.choice(_OTHER_SETS)
         return name, name
-    if kind < 0.14:
+    if kind < 0.18:
         shown, name = names.data(draw)
         return (shown, name) if name.endswith((".jsonl", ".json")) else ("mmlu", "mmlu")
     name = draw.choice(_SETS) if draw.random() < 0.8 else draw.choice([key for key in EVAL_SETS if key != "heldout"])
@@ -185,7 +217,9 @@ def eval_set(draw: random.Random) -> names.Named:
 
 def evaluation(wish: Wish, draw: random.Random, language: str, conj: str) -> None:
     """Evaluation sets, and now and then a limit."""
-    several = {name: shown for shown, name in (eval_set(draw) for _ in range(draw.choice([1, 1, 1, 1, 1, 2, 2, 3])))}
+    several = {
+        name: shown for shown, name in (eval_set(draw, language) for _ in range(draw.choice([1, 1, 1, 1, 1, 2, 2, 3])))
+    }
     for name, shown in several.items():
         wish.put(EVAL_SET, shown, name)
     shown_sets = list(several.values())

@@ -67,6 +67,7 @@ def test_every_number_of_a_sentence_is_found_as_it_stands_there() -> None:
 
 def test_a_number_word_is_found_behind_a_sign_or_a_hyphen() -> None:
     assert number_spans("r=huit, a rank-eight adapter") == ["huit", "a", "eight"]
+    assert "thirty-two" in number_spans("a rank-thirty-two adapter") and "zehn" in number_spans("zehn-mal")
     assert number_spans("batches of thirty-two and five passes") == [
         "thirty-two and five",
         "thirty-two",
