@@ -201,7 +201,7 @@ class Tunesmith:
 
 
 def _rendered(plan: Proposal) -> str:
-    """The plan as the command line shows it."""
+    """The plan as the command line shows it, with what it will take."""
     if not plan.steps:
         return plan.reply or ""
     from rich.console import Console
@@ -210,6 +210,10 @@ def _rendered(plan: Proposal) -> str:
 
     text = io.StringIO()
     show_plan(plan, Console(file=text, width=160, highlight=False))
+    if not plan.problems and not all(step.reuse for step in plan.steps):
+        from .estimate import estimate
+
+        text.write(estimate(plan).told(plan))
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

@@ -49,8 +49,10 @@ def unknown_model(name: str) -> str:
     families = {entry.rsplit("-", 1)[0]: family_members(entry.rsplit("-", 1)[0]) for entry in BASE_MODELS}
     close = difflib.get_close_matches(name.lower(), [*BASE_MODELS, *families], n=1, cutoff=0.75)
     meant = [one for found in close for one in families.get(found, [found])]
-    hint = f"Did you mean {' or '.join(f'`{one}`' for one in meant)}? " if meant else ""
-    return f"{hint}`{name}` is not in the catalogue, no hub id and no folder here; name {_MODELS}"
+    if meant:
+        names = " or ".join(f"`{one}`" for one in meant)
+        return f"Did you mean {names}? `{name}` is not in the catalogue, no hub id such as org/name and no folder here"
+    return f"`{name}` is not in the catalogue, no hub id and no folder here; name {_MODELS}"
 
 
 def suggested(question: str) -> str | None:

@@ -24,7 +24,7 @@ _READ = 300  # lines
 
 
 class Speed(BaseModel):
-    """What one step took. No name of a file or of a data set is kept.
+    """What one step took. Of names, only those of base models and evaluation sets are kept.
 
     Attributes:
         machine: what the work ran on, see `this_machine`.

@@ -31,6 +31,14 @@ BLOCKS = [
 ]
 
 
+def test_the_readme_shows_each_way_in_in_ten_lines_at_most() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [code for _, code in re.findall(r"^```(python|sh)\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)]
+    for way in ("| tunesmith", "Session()", "TunesmithToolkit()", '"mcp"'):
+        (block,) = [code for code in blocks if way in code]
+        assert len([line for line in block.splitlines() if line]) <= 10
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_the_examples_in_docstrings_hold(name: str) -> None:
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)

@@ -105,7 +105,10 @@ def test_a_client_over_stdio_sees_the_contract_plans_runs_and_reads(rows: Path) 
 
         question = await answered(client, "plan", request="fine-tune smollm2-135m for 2 epochs")
         assert (question["kind"], question["plan_hash"]) == ("question", None)
-        shown = await answered(client, "plan", request="rows.jsonl")
+        told = await client.call_tool("plan", {"request": "rows.jsonl"})
+        assert "estimate: at least 0.3 GiB of memory" in getattr(told.content[0], "text", "")
+        shown = told.structuredContent
+        assert shown is not None
         assert [step["tool"] for step in shown["plan"]["steps"]] == ["prepare_dataset", "finetune_unsloth"]
         assert shown["plan"]["steps"][1]["args"]["epochs"] == 2
 

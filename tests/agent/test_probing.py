@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tunesmith.agent import records
+from tunesmith.agent.executor import _Run
+from tunesmith.agent.plan import Plan, Step
 from tunesmith.agent.probing import answer, told
 from tunesmith.tools.control_file import GoOn, Stop, operations
 
@@ -45,3 +48,16 @@ def test_both_reasons_are_told_with_their_figures() -> None:
     assert "0:50 for all steps, 2.0 GiB of memory" in text
     assert "up to 3.0 GiB more and 1.0 GiB are free" in text
     assert "more than twice the 1:20 of the estimate" in text
+
+
+def test_a_training_is_measured_by_what_its_user_was_told(workdir: Path) -> None:
+    plan = Plan("train", (Step("prepare_dataset", {}, {}), Step("finetune_unsloth", {}, {})))
+
+    def expected(seconds: list[float | None] | None, *, probe: bool = True) -> list[float | None]:
+        estimate = {"seconds": seconds} if seconds is not None else None
+        run = _Run(records.new_record(plan, estimate=estimate), 0, lambda *_: None, None, probe, None)
+        return [run.expected_seconds(position, step.tool) for position, step in enumerate(plan.steps)]
+
+    assert expected([1.0, 80.0]) == [None, 80.0]
+    assert expected([1.0, None]) == expected(None) == [None, float("inf")]
+    assert expected([1.0, 80.0], probe=False) == [None, None], "--no-probe"
