@@ -21,7 +21,7 @@ from tunesmith.tools.registry import TOOLS
 from . import contract
 from .frame import Frame
 from .frame_text import TOOLS_AS, keys, prompt
-from .keys import BASE, TARGETS
+from .keys import BASE, CHECKPOINT, DATA_DIR, DATASET, EVAL_SET, GGUF_FILE, SOURCE, TARGETS, TOKENIZER
 from .lexicon import NUMERIC, field_types
 from .meant_choices import families, meant
 from .number_words import number_spans, read_number
@@ -43,6 +43,11 @@ _OPENING, _CLOSING = "`\"“„«'「", "`\"”“»'」"
 _PLAIN = re.compile(r"[\w./\\:@+~%=&-]+", re.ASCII)
 _WORDY = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LEFT_OUT = {"name", "model", "quant"}
+_NAMED = ("NAME", "DATA", "MODEL", "WORD")
+_DATA_ENDS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".gguf")
+_MODELS_END = (".gguf", ".safetensors")
+_NOTHING: tuple[str, ...] = ()
+_A_RATE = 0.05
 _RESERVED = {"default", "?", "none"}
 
 
@@ -124,8 +129,9 @@ def grammar(text: str, history: History) -> str:
     spoken = _without(shown, {"name"})
     lines = [
         f"start: {' | '.join(_starts(history))}",
-        _terminal("NAME", spelled or ["?"]),
+        *(_terminal(kind, [name for name in spelled if _can_be(kind, name)] or ["?"]) for kind in _NAMED),
         _terminal("NUMBER", numbers or ["?"]),
+        _terminal("COUNT", [_spelled(number) for number in numbers_in(text) if not _is_a_rate(number)] or ["?"]),
         _terminal("FACTOR", [*(_spelled(number) for number in numbers_in(text) if read_number(number)), *_FACTORS]),
     ]
     tools = [tool for tool in ORDER if tool in contract.load().tools]
@@ -133,6 +139,30 @@ def grammar(text: str, history: History) -> str:
     for tool in tools:
         lines += _tool_rules(tool, spoken, spelled, bool(numbers), history.last is not None)
     return "\n".join(lines)
+
+
+def _can_be(kind: str, name: str) -> bool:
+    """Whether a name is of a kind, by what it ends with."""
+    bare = name.strip('"').casefold()
+    if kind == "WORD":
+        return not re.search(r"[./\\]\w", bare)
+    return not bare.endswith({"DATA": _MODELS_END, "MODEL": _DATA_ENDS}.get(kind, _NOTHING))
+
+
+def _kind(key: str) -> str:
+    """What names a parameter takes."""
+    if key in (SOURCE, DATASET):
+        return "DATA"
+    if key in (BASE, CHECKPOINT, "export_safetensors.checkpoint_dir", TOKENIZER):
+        return "MODEL"
+    if key in (EVAL_SET, GGUF_FILE, DATA_DIR) or key.endswith((".output_dir", ".output_file")):
+        return "NAME"
+    return "WORD"
+
+
+def _is_a_rate(number: str) -> bool:
+    """Whether a number is so small that nobody counts anything by it: a learning rate."""
+    return 0 < abs(read_number(number)) < _A_RATE
 
 
 def _starts(history: History) -> list[str]:
@@ -174,7 +204,11 @@ def _tool_rules(tool: str, spoken: str, names: list[str], numbered: bool, follow
         if key == BASE:
             value = f"{value}_SURE"
             lines.append(
-                _terminal(value, [*meant(key, spoken), *(n for n in names if not _is_family(n))] or ["default"])
+                _terminal(
+                    value,
+                    [*meant(key, spoken), *(n for n in names if _can_be("MODEL", n) and not _is_family(n))]
+                    or ["default"],
+                )
             )
         lines.append(f"{rule}_sure: {begin} {value}")
         sure_values.append(f"{rule}_sure")
@@ -203,7 +237,8 @@ def _turns(begin: str, values: list[str]) -> list[str]:
 
 def _number_values(key: str, numbered: bool) -> list[str]:
     fixed = ["default", *(["none"] if _may_be_none(key) else [])]
-    return [*map(_literal, fixed), *(["NUMBER"] if numbered else [])]
+    amount = "NUMBER" if float in field_types(key) else "COUNT"
+    return [*map(_literal, fixed), *([amount] if numbered else [])]
 
 
 def _relations(numbered: bool) -> str:
@@ -214,7 +249,7 @@ def _relations(numbered: bool) -> str:
 def _text_values(key: str, spoken: str) -> list[str]:
     # Target modules are a list by themselves, to which nothing is a default.
     fixed = [*meant(key, spoken), *(families() if key == BASE else ()), *(() if key == TARGETS else ("default",))]
-    return [*map(_literal, dict.fromkeys(fixed)), *([] if bool in field_types(key) else ["NAME"])]
+    return [*map(_literal, dict.fromkeys(fixed)), *([] if bool in field_types(key) else [_kind(key)])]
 
 
 def _is_family(name: str) -> bool:
