@@ -2,7 +2,8 @@
 
 Whoever writes English and names things plainly is answered by the rules, in a millisecond and without a model. The
 model is asked where the rules skipped words and can't do without them: another language, a request that came out as a
-question or as nothing, a number that they could not place. `choose` says whose plan it is then.
+question or as nothing, a number that they could not place. `choose` says whose plan it is then. A reading of which the
+model is not sure does not count: a poor adapter leaves the rules as they are.
 """
 
 import threading
@@ -42,9 +43,9 @@ def shared_reader() -> "FrameReader | str | None":
                     return None
                 from tunesmith.tools.bundled_model import bundled_gguf
 
-                from .frame_reader import FrameReader
+                from .frame_reader import SURE, FrameReader
 
-                _loaded["reader"] = FrameReader(bundled_gguf(), adapter.file)
+                _loaded["reader"] = FrameReader(bundled_gguf(), adapter.file, sure=adapter.provenance.get("sure", SURE))
             except (BadRequest, MissingExtra, ToolFailed) as error:
                 _loaded["reader"] = str(error)
         return _loaded["reader"]
@@ -76,7 +77,7 @@ class EmbeddedPlanner:
         if reader is None or isinstance(reader, str):
             return _with_caution(by_rules, seen, reader)
         reading = reader.read(text, history)
-        if reading is None:
+        if reading is None or reading.certainty < reader.sure:
             return _with_caution(by_rules, seen, None)
         by_model = plan_of(reading.frame, text, history, lambda path: self._look_at_disk and on_disk(path))
         return choose(by_rules, by_model, reading.frame, foreign=seen.foreign)

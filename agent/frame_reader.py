@@ -17,7 +17,14 @@ from .frame_text import prompt, read, rendered
 from .plan import History, Plan
 from .planner import plan_of
 
-__all__ = ["FrameReader", "ModelPlanner", "Reading"]
+__all__ = ["SURE", "FrameReader", "ModelPlanner", "Reading"]
+
+SURE = 0.5
+"""The certainty from which on a reading counts, where an adapter's provenance names none (`sure`).
+
+Of an adapter that had seen 640 requests, 6 % of 160 unseen ones were right: half of those above 0.5, one of a hundred
+below 0.1.
+"""
 
 _END = "<|im_end|>"
 _MARK = "\0"
@@ -38,13 +45,15 @@ class FrameReader:
     Args:
         gguf: the base model.
         adapter: the LoRA adapter in GGUF that taught it to write frames.
+        sure: the certainty from which on a reading counts.
 
     Raises:
         MissingExtra: the wheel that holds llama.cpp is not installed.
         BadRequest, ToolFailed: a file is broken, or the two do not belong together.
     """
 
-    def __init__(self, gguf: Path, adapter: Path | None) -> None:
+    def __init__(self, gguf: Path, adapter: Path | None, *, sure: float = SURE) -> None:
+        self.sure = sure
         self._model = ConstrainedModel(gguf, adapter, end=_END)
         before, after = rendered(_MARK).split(_MARK)
         self._before, self._after = before, after

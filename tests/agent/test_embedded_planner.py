@@ -180,6 +180,9 @@ def test_an_adapter_that_is_not_the_described_one_is_refused(tmp_path: Path) -> 
     (folder / "adapter.gguf").write_bytes(b"other weights")
     with pytest.raises(BadRequest, match="its sha256 differs"):
         load_adapter(folder)
+    (folder / "adapter.json").write_text('{"sha256": "0", "sure": 2}', encoding="utf-8")
+    with pytest.raises(BadRequest, match=r"`sure` of .* is 2, not a number from 0 to 1"):
+        load_adapter(folder)
     (folder / "adapter.json").write_text("[]", encoding="utf-8")
     with pytest.raises(BadRequest, match="names no `sha256`"):
         load_adapter(folder)
@@ -204,6 +207,16 @@ def test_a_model_that_has_learned_nothing_makes_valid_plans_or_questions(
         assert plan.steps or plan.reply
         for step in plan.steps:
             TOOLS[step.tool].input.model_validate(step.args)
+
+
+def test_a_reading_of_which_the_model_is_not_sure_leaves_the_plan_to_the_rules(
+    reader: FrameReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constrained_decoding, "_MOST_TOKENS", 20)
+    text = "Entrena smollm2-135m con filas.jsonl"
+    plan = EmbeddedPlanner(look_at_disk=False, reader=lambda: reader).plan(text, History())
+    assert plan.steps == _rules(text).steps
+    assert "I skipped" in str(plan.reply)
 
 
 def test_an_injected_text_in_a_file_name_is_read_like_any_name(
