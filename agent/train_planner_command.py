@@ -6,6 +6,8 @@ from typing import Any
 
 __all__ = ["run_train_planner_command"]
 
+_INTERRUPTED = 130
+
 
 def run_train_planner_command(arguments: list[str]) -> int:
     """Train, measure, and put the adapter in place; returns the exit status."""
@@ -38,14 +40,18 @@ def run_train_planner_command(arguments: list[str]) -> int:
 
     talk, output = consoles()
     order = ["prepare_dataset", "finetune_unsloth", "export_gguf"]
-    with ProgressDisplay(talk, output) as display:
-        told = train_planner(
-            options.output or own_folder(),
-            rows=options.rows,
-            seed=options.seed,
-            history=options.from_history,
-            on_event=lambda tool, event: display(order.index(tool), tool, event),
-        )
+    try:
+        with ProgressDisplay(talk, output) as display:
+            told = train_planner(
+                options.output or own_folder(),
+                rows=options.rows,
+                seed=options.seed,
+                history=options.from_history,
+                on_event=lambda tool, event: display(order.index(tool), tool, event),
+            )
+    except KeyboardInterrupt:
+        talk.print("interrupted; the same command goes on from here", highlight=False)
+        return _INTERRUPTED
     output.print(_summary(told, options.output or own_folder()), markup=False, highlight=False, soft_wrap=True)
     return 0 if told["used"] else 1
 
