@@ -31,7 +31,7 @@ ROWS, SEED = 8000, 1
 RECIPE: dict[str, Any] = {
     "base_model": BUNDLED_MODEL,
     "epochs": 1,
-    "learning_rate": 2e-3,
+    "learning_rate": 3e-3,
     "lora_r": 8,
     "batch_size": 8,
     "max_seq_length": 256,
