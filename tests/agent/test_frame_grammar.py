@@ -92,7 +92,7 @@ def test_random_logits_write_valid_frames_of_what_was_said_and_valid_plans(vocab
         for history in _histories():
             lark, shown = grammar(request, history), prompt(request, history)
             shown += str([step.args for ran in history.ran for step in ran.plan.steps])
-            for _ in range(10):
+            for _ in range(6):
                 text = _written(vocabulary, lark, draw)
                 if text is None:
                     continue
@@ -106,8 +106,8 @@ def test_random_logits_write_valid_frames_of_what_was_said_and_valid_plans(vocab
                 for step in plan.steps:
                     TOOLS[step.tool].input.model_validate(step.args)
                     steps += 1
-    assert values > 300
-    assert steps > 20
+    assert values > 150
+    assert steps > 10
 
 
 @pytest.mark.parametrize(
