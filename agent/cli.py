@@ -15,7 +15,7 @@ __all__ = ["main"]
 
 DONE, FAILED, REFUSED, DECLINED = 0, 1, 2, 3
 
-_COMMANDS = ("plan", "tools", "verify", "runs", "show", "resume", "doctor", "mcp", "config", "train-planner")
+_COMMANDS = ("plan", "tools", "verify", "runs", "show", "resume", "doctor", "mcp", "crew", "config", "train-planner")
 
 _HELP = """\
 Turn one sentence into a fine-tuned, exported and measured model.
@@ -30,6 +30,7 @@ Turn one sentence into a fine-tuned, exported and measured model.
   tunesmith resume [ID]          go on with an unfinished run
   tunesmith doctor               what this machine can do, what is missing, how to get it
   tunesmith mcp [--http]         serve other agents over MCP
+  tunesmith crew "REQUEST"       the same work as a CrewAI crew
   tunesmith config [NAME VALUE]  settings that hold for all folders
   tunesmith train-planner        train the planner's own model again (tens of minutes)
 """
@@ -114,23 +115,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command == "tools":
         from .tool_command import run_tool_command
 
-        return _guarded(lambda: run_tool_command(arguments[1:]))
+        return guarded(lambda: run_tool_command(arguments[1:]))
     if command == "verify":
         from .verify_command import run_verify_command
 
-        return _guarded(lambda: run_verify_command(arguments[1:]))
+        return guarded(lambda: run_verify_command(arguments[1:]))
     if command == "mcp":
         from .mcp_command import run_mcp_command
 
-        return _guarded(lambda: run_mcp_command(arguments[1:]))
+        return guarded(lambda: run_mcp_command(arguments[1:]))
     if command == "config":
         from .config_command import run_config_command
 
-        return _guarded(lambda: run_config_command(arguments[1:]))
+        return guarded(lambda: run_config_command(arguments[1:]))
     if command == "train-planner":
         from .train_planner_command import run_train_planner_command
 
-        return _guarded(lambda: run_train_planner_command(arguments[1:]))
+        return guarded(lambda: run_train_planner_command(arguments[1:]))
+    if command == "crew":
+        from .crew_command import run_crew_command
+
+        return guarded(lambda: run_crew_command(arguments[1:]))
     options = _parser(command).parse_args(arguments[1:] if command else arguments)
     if command is None:
         if options.version:
@@ -142,22 +147,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not options.request:
             from .chat import chat
 
-            return _guarded(lambda: chat(assume_yes=options.yes, recall=options.recall, probe=options.probe))
-        return _guarded(lambda: _request(request, options.yes, options.dry_run, probe=options.probe))
+            return guarded(lambda: chat(assume_yes=options.yes, recall=options.recall, probe=options.probe))
+        return guarded(lambda: _request(request, options.yes, options.dry_run, probe=options.probe))
     if command == "plan":
-        return _guarded(lambda: _plan(" ".join(options.request), options.json, options.requests))
+        return guarded(lambda: _plan(" ".join(options.request), options.json, options.requests))
     if command == "runs":
-        return _guarded(_runs)
+        return guarded(_runs)
     if command == "show":
-        return _guarded(lambda: _show(options.id, options.json))
+        return guarded(lambda: _show(options.id, options.json))
     if command == "resume":
-        return _guarded(lambda: _resume(options.id, probe=options.probe))
+        return guarded(lambda: _resume(options.id, probe=options.probe))
     from .doctor import doctor
 
-    return _guarded(doctor)
+    return guarded(doctor)
 
 
-def _guarded(work: "object") -> int:
+def guarded(work: "object") -> int:
     """Run a command; turn what went wrong into one sentence on stderr and an exit status."""
     from tunesmith.tools.base import BadRequest, MissingExtra, ToolFailed
 

@@ -36,6 +36,7 @@ _PIECES = (
     ("gguf", "gguf", "writing GGUF files", "export"),
     ("xllamacpp", "xllamacpp", "quantising, loading and scoring GGUF files", "export"),
     ("lm-eval", "lm_eval", "benchmarks by name, such as hellaswag or mmlu", "eval"),
+    ("crewai", "crewai", "`tunesmith crew`", "crew"),
     ("s3fs", "s3fs", "s3:// sources", "s3"),
     ("gcsfs", "gcsfs", "gs:// sources", "gs"),
 )

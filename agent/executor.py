@@ -53,6 +53,7 @@ def execute(
     *,
     probe: bool = True,
     confirm: Confirm | None = None,
+    only: int | None = None,
 ) -> Record:
     """Run the steps of `record` that are not done, in order, and record each as it ends.
 
@@ -61,6 +62,7 @@ def execute(
         interrupt: stops the run from another thread, as Ctrl-C does from the terminal.
         probe: a training's first two steps tell what all of it will take.
         confirm: is asked where that is more than twice the estimate, or does not fit; see `answer` in probing.py.
+        only: position of the one step to run now; the run goes on waiting for the others.
 
     Raises:
         BadRequest, MissingExtra, ToolFailed: the step that failed; the record is saved with its state before.
@@ -76,8 +78,11 @@ def execute(
         record.state = "running"
         save(record)
         for position, step in enumerate(record.steps):
-            _run_step(_Run(record, descriptor, watch, interrupt, probe, confirm), position, step)
-        record.state = "done"
+            if only in (None, position):
+                _run_step(_Run(record, descriptor, watch, interrupt, probe, confirm), position, step)
+        # The key of a step is known from the moment it was looked at.
+        over = all(step.key is not None and step.state in ("done", "reused") for step in record.steps)
+        record.state = "done" if over else "waiting"
         save(record)
     return record
 

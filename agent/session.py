@@ -195,14 +195,23 @@ class Session:
         return self._begin(lambda watch, interrupt: self.run(plan, watch, interrupt))
 
     def resume(
-        self, record_id: str | None = None, watch: "Watcher | None" = None, interrupt: "Interrupt | None" = None
+        self,
+        record_id: str | None = None,
+        watch: "Watcher | None" = None,
+        interrupt: "Interrupt | None" = None,
+        *,
+        only: int | None = None,
     ) -> Record:
-        """Go on with an unfinished run: the newest, or the one whose id begins with `record_id`."""
+        """Go on with an unfinished run: the newest, or the one whose id begins with `record_id`.
+
+        Args:
+            only: position of the one step to run now, for those who take a plan's steps one by one.
+        """
         with working_in(self._folder):
             record = records.find(record_id, unfinished=record_id is None)
             if not record.steps:
                 raise BadRequest(f"`{record.id}` has no steps to run")
-            return self._execute(record, watch, interrupt)
+            return self._execute(record, watch, interrupt, only=only)
 
     async def aresume(self, record_id: str | None = None) -> Record:
         """`resume` for an event loop; a task that is cancelled takes the run with it."""
@@ -238,10 +247,12 @@ class Session:
 
             keep(plan, *heard)
 
-    def _execute(self, record: Record, watch: "Watcher | None", interrupt: "Interrupt | None") -> Record:
+    def _execute(
+        self, record: Record, watch: "Watcher | None", interrupt: "Interrupt | None", *, only: int | None = None
+    ) -> Record:
         from .executor import execute
 
-        return execute(record, watch or _unwatched, interrupt, probe=self.probe, confirm=self.confirm)
+        return execute(record, watch or _unwatched, interrupt, probe=self.probe, confirm=self.confirm, only=only)
 
     def _begin(self, work: "_Work") -> "Background[Event, Record]":
         from tunesmith.tools.background import Background

@@ -26,6 +26,7 @@ _WHAT = {
     "eval": "`run_eval`.",
     "s3": "`s3://` sources.",
     "gs": "`gs://` sources.",
+    "crew": "`tunesmith crew`, `build_crew` and the tools for CrewAI agents.",
     "langchain": "The toolkit for LangChain and LangGraph agents.",
     "mcp": "`tunesmith mcp`.",
     "all": "Everything above.",

@@ -40,6 +40,14 @@ class Tool:
         except ValidationError as error:
             raise BadRequest(explain(self, error)) from error
 
+    def given(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Arguments as plain JSON values, checked, without those that were left out.
+
+        Raises:
+            BadRequest: as `validate`.
+        """
+        return self.validate(args).model_dump(mode="json", exclude_unset=True)
+
     def callable(self) -> Callable[..., Result]:
         """A function with the contract's positional signature that runs the tool in its own process."""
         fields = self.input.model_fields

@@ -74,12 +74,21 @@ def by_langchain() -> list[dict[str, Any]]:
     return steps
 
 
+def as_a_crew() -> list[dict[str, Any]]:
+    from tunesmith.agent.crew import build_crew
+
+    output = build_crew(human_input=False).kickoff(inputs={"request": REQUEST})
+    assert len(output.tasks_output[2].pydantic.models) == 1
+    return [step.model_dump() for step in output.tasks_output[0].pydantic.steps]
+
+
 SURFACES: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "command line": by_command_line,
     "chat": in_the_chat,
     "Python": from_python,
     "MCP": over_mcp,
     "LangChain": by_langchain,
+    "CrewAI": as_a_crew,
 }
 
 

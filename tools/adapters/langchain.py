@@ -51,16 +51,13 @@ class TunesmithToolkit(BaseToolkit):
 def _tool(row: ContractTool, folder: Path | None) -> BaseTool:
     tool = TOOLS[row.name]
 
-    def checked(args: dict[str, Any]) -> dict[str, Any]:
-        return tool.validate(args).model_dump(mode="json", exclude_unset=True)
-
     def call(**args: Any) -> tuple[str, Result]:
         def tell(event: dict[str, Any]) -> None:
             dispatch_custom_event(PROGRESS, {"tool": row.name, **event})
 
         try:
             with working_in(folder):
-                result = run_tool(row.name, checked(args), on_event=tell)
+                result = run_tool(row.name, tool.given(args), on_event=tell)
         except BadRequest as error:
             raise ToolException(str(error)) from error
         return result.summary(), result
@@ -73,7 +70,7 @@ def _tool(row: ContractTool, folder: Path | None) -> BaseTool:
 
         try:
             with working_in(folder):
-                arguments = checked(args)
+                arguments = tool.given(args)
                 work: Background[dict[str, Any], Result] = Background(
                     lambda on_event, interrupt: run_tool(row.name, arguments, on_event=on_event, interrupt=interrupt)
                 )
