@@ -26,7 +26,11 @@ _WHAT = {
     "eval": "`run_eval`.",
     "s3": "`s3://` sources.",
     "gs": "`gs://` sources.",
-    "crew": "`tunesmith crew`, `build_crew` and the tools for CrewAI agents.",
+    "crew": """\
+`tunesmith crew`, `build_crew` and the tools for CrewAI agents. Beside the other extras it is 51 packages more: 187 MB,
+and 2.5 s to install with an empty cache and a registry nearby. `[tool.uv]` leaves three of CrewAI's own requirements
+away, `lancedb` (memory), `onnxruntime` and `kubernetes` (ChromaDB's embeddings and servers), which with theirs would be
+287 MB and 3.0 s more. CrewAI imports them for a crew with memory or a knowledge base, and ours has neither.""",
     "langchain": "The toolkit for LangChain and LangGraph agents.",
     "mcp": "`tunesmith mcp`.",
     "all": "Everything above.",
