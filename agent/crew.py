@@ -9,6 +9,7 @@ skipped where the plan has none. Without a model the embedded planner drives all
 honesty may drive them instead: what runs is the approved plan, and what a task gives is what the record holds.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -185,7 +186,7 @@ class EmbeddedModel(BaseLLM):
         if last.get("role") == "tool" and plan is not None:
             return json.dumps({"plan_hash": self._work.ready_hash, "reply": plan.reply}, ensure_ascii=False)
         if said is not None and said.strip().lower() in _NO:
-            return json.dumps({"plan_hash": None, "reply": "not approved"})
+            return _refused().text
         return _tool_call(PLAN, {"request": self._work.request if said is None else said})
 
 
@@ -219,22 +220,36 @@ class TerminalApproval(SyncHumanInputProvider):
     """
 
     def __init__(self, on_question: Callable[[], str]) -> None:
-        self._ask = on_question
+        self._ask, self._refused = on_question, False
 
     def handle_feedback(self, formatted_answer: AgentFinish, context: Any) -> AgentFinish:
         answer = formatted_answer
-        while named_plan(str(answer.output)) is not None:  # a question or a refusal is not to be approved
-            said = self._ask().strip()
-            if said.lower() in _YES:
-                break
-            if said.lower() in _NO:
-                text = json.dumps({"plan_hash": None, "reply": "not approved"})
-                answer = AgentFinish(thought="", output=text, text=text)
-                break
-            context.messages.append(context._format_feedback_message(said))
+        while (change := self._change(answer, context)) is not None:
+            context.messages.append(context._format_feedback_message(change))
             answer = context._invoke_loop()
-        context.ask_for_human_input = False
-        return answer
+        return _refused() if self._refused else answer
+
+    async def handle_feedback_async(self, formatted_answer: AgentFinish, context: Any) -> AgentFinish:
+        answer = formatted_answer
+        while (change := await asyncio.to_thread(self._change, answer, context)) is not None:
+            context.messages.append(context._format_feedback_message(change))
+            answer = await context._ainvoke_loop()
+        return _refused() if self._refused else answer
+
+    def _change(self, answer: AgentFinish, context: Any) -> str | None:
+        """What the person wants changed; None after a yes or a no, and where there is no plan to approve."""
+        planned = named_plan(str(answer.output)) is not None  # a question or a refusal is not to be approved
+        said = self._ask().strip() if planned else "yes"
+        self._refused = said.lower() in _NO
+        if self._refused or said.lower() in _YES:
+            context.ask_for_human_input = False
+            return None
+        return said
+
+
+def _refused() -> AgentFinish:
+    text = json.dumps({"plan_hash": None, "reply": "not approved"})
+    return AgentFinish(thought="", output=text, text=text)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`tunesmith crew`, and the script that `crewai run` starts: a request done by a CrewAI crew."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -73,6 +74,7 @@ def _run(request: str, ask: Callable[[], str] | None, llm: str | None = None, ve
     if (told := steer(request)) is not None:
         output.print(told, markup=False, soft_wrap=True)
         return DONE
+    os.environ.setdefault("CREWAI_STORAGE_DIR", "tunesmith")  # else CrewAI keeps a data folder for each working folder
     from .crew import TerminalApproval, approval_by, build_crew
     from .progress import ProgressDisplay
 

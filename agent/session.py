@@ -3,6 +3,7 @@
 This is Tunesmith from Python; `docs/embed.md` shows it. The command line and every other surface use it as well.
 """
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -79,7 +80,7 @@ class Session:
     Args:
         folder: where relative paths begin and records are kept; the process's current folder by default. It is not
             made the current one, so that several sessions may work in several folders at once.
-        planner: makes the plans; the embedded one by default.
+        planner: makes the plans; by default the embedded one, or the chat model that `TUNESMITH_MODEL` names.
         probe: the first two steps of a training, its longest, tell what all of it will take.
         confirm: is asked, with a sentence, where that is more than twice the estimate, or more memory than is free; the
             training waits for a yes or no. By default what takes longer goes on, and what does not fit is stopped.
@@ -99,7 +100,7 @@ class Session:
         self._folder = None if folder is None else Path(folder).expanduser().absolute()
         with working_in(self._folder):
             pass
-        self._planner = planner or EmbeddedPlanner()
+        self._planner = planner or _configured_planner()
         self.probe, self.confirm = probe, confirm
         self._since = records.moment()
         self._own: set[str] = set()
@@ -293,6 +294,14 @@ class Session:
             record.state = state
             records.save(record)
             return record
+
+
+def _configured_planner() -> Planner:
+    if not os.environ.get("TUNESMITH_MODEL", "").strip():
+        return EmbeddedPlanner()
+    from .model_planner import planner_of
+
+    return planner_of(os.environ)
 
 
 def _refuse_unready(plan: Plan) -> None:

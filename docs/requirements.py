@@ -31,9 +31,11 @@ _WHAT = {
 and 2.5 s to install with an empty cache and a registry nearby. `[tool.uv]` leaves three of CrewAI's own requirements
 away, `lancedb` (memory), `onnxruntime` and `kubernetes` (ChromaDB's embeddings and servers), which with theirs would be
 287 MB and 3.0 s more. CrewAI imports them for a crew with memory or a knowledge base, and ours has neither.""",
+    "anthropic": "A model of Anthropic's as planner; not part of `all`.",
+    "gemini": "A model of Google's as planner; not part of `all`.",
     "langchain": "The toolkit for LangChain and LangGraph agents.",
     "mcp": "`tunesmith mcp`.",
-    "all": "Everything above.",
+    "all": "What works without an account somewhere.",
 }
 
 

@@ -19,6 +19,7 @@ os.environ.setdefault("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody listens the
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Requests are read by the rules alone, whatever adapter this machine has; tests about the model say so themselves.
 os.environ["TUNESMITH_PLANNER"] = "rules"
+os.environ.setdefault("CREWAI_STORAGE_DIR", "tunesmith-tests")
 # Threads that wait sleep after a moment, as in the tools' own processes: the cores belong to those.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 

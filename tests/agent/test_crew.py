@@ -1,11 +1,14 @@
 """The crew: driven by the embedded planner, and by models that do not keep to their task."""
 
+import asyncio
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 from injections import INJECTIONS
 from pydantic import PrivateAttr
+from silent_host import silent_source
 from tunesmith.agent.cli import main
 from tunesmith.agent.contract import load
 from tunesmith.agent.crew import STAGES, TerminalApproval, approval_by, build_crew
@@ -172,6 +176,15 @@ def test_an_answer_that_is_a_change_changes_the_plan_and_is_asked_about_again(fo
     assert states() == ["done"]
 
 
+def test_the_crew_works_in_an_event_loop_as_well(folder: Path) -> None:
+    async def run() -> Any:
+        with approval_by(asked(["with seed 9", "y"])):
+            return await build_crew().akickoff(inputs={"request": REQUEST})
+
+    assert [step.args["seed"] for step in planned(asyncio.run(run())).steps] == [9]
+    assert states() == ["done"]
+
+
 @pytest.mark.parametrize(("lines", "expected"), [("\n", "done"), ("no\n\n", "declined")])
 def test_crewais_own_question_works_as_well(
     lines: str, expected: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -300,6 +313,31 @@ def test_crewai_run_finds_the_project_and_its_script() -> None:
     assert project["tool"]["crewai"]["type"] == "crew"
     assert project["project"]["scripts"]["run_crew"] == f"{run_crew_script.__module__}:{run_crew_script.__name__}"
     assert get_project_id(root / "pyproject.toml")  # else `crewai run` writes one into the file
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_tool_that_is_at_work(folder: Path) -> None:
+    with silent_source() as silent:
+        request = f"prepare {silent['source']} with allow_private_hosts=true"
+        crew = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tunesmith.agent.cli", "crew", "-y", request],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 90
+        while not Session().runs() or Session().runs()[0].state != "running":
+            assert crew.poll() is None and time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(2)
+        began = time.monotonic()
+        crew.send_signal(signal.SIGINT)
+        _, talk = crew.communicate(timeout=60)
+    assert crew.returncode == 130, talk
+    assert time.monotonic() - began < 45
+    assert "tunesmith resume" in talk
+    assert states() == ["interrupted"]
 
 
 @pytest.mark.slow
