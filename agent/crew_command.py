@@ -1,15 +1,15 @@
 """`tunesmith crew`, and the script that `crewai run` starts: a request done by a CrewAI crew."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from tunesmith.tools.base import BadRequest, require_extra
+from tunesmith.tools.base import BadRequest, ToolFailed, require_extra
 from tunesmith.tools.process import Interrupt
 
 __all__ = ["run_crew_command", "run_crew_script"]
@@ -61,7 +61,7 @@ def _run(request: str, ask: Callable[[], str] | None, llm: str | None = None, ve
     from .cli import DECLINED, DONE, REFUSED
     from .consoles import consoles
     from .contract import load
-    from .estimate import Estimate, estimate
+    from .estimate import estimate, took
     from .live_run import steer
     from .plan import Plan
     from .preview import show_plan
@@ -77,28 +77,31 @@ def _run(request: str, ask: Callable[[], str] | None, llm: str | None = None, ve
     os.environ.setdefault("CREWAI_STORAGE_DIR", "tunesmith")  # else CrewAI keeps a data folder for each working folder
     from .crew import TerminalApproval, approval_by, build_crew
     from .progress import ProgressDisplay
+    from .records import find
 
-    shown: list[tuple[Plan, Estimate]] = []
+    shown: list[Plan] = []
 
     def show(plan: Plan) -> None:
-        shown.append((plan, estimate(plan)))
+        shown.append(plan)
         if plan.steps:
             show_plan(plan, talk)
         if plan.steps and not plan.problems:
-            talk.print(shown[-1][1].told(plan), style="dim", markup=False, soft_wrap=True)
+            talk.print(estimate(plan).told(plan), style="dim", markup=False, soft_wrap=True)
 
     interrupt = Interrupt()
     with ProgressDisplay(talk, output) as display, _ended_by_ctrl_c(interrupt):
         crew = build_crew(
             llm, human_input=ask is not None, on_plan=show, watch=display, interrupt=interrupt, verbose=verbose
         )
-        if ask is None:
-            done = crew.kickoff(inputs={"request": request})
-        else:
-            with approval_by(TerminalApproval(ask)):
+        try:
+            with contextlib.nullcontext() if ask is None else approval_by(TerminalApproval(ask)):
                 done = crew.kickoff(inputs={"request": request})
+        except BadRequest as error:
+            if find(None).state == "failed":  # a tool that refuses its arguments in the middle of a run
+                raise ToolFailed(str(error)) from error
+            raise
     planned = done.tasks_output[0].pydantic
-    plan, expected = shown[-1]
+    plan = shown[-1]
     if planned.plan_hash is None:
         if plan.steps and not plan.problems:
             return DECLINED
@@ -107,10 +110,8 @@ def _run(request: str, ask: Callable[[], str] | None, llm: str | None = None, ve
         else:
             (output if plan.kind == "chat" else talk).print(plan.reply, markup=False, soft_wrap=True)
         return DONE if plan.kind == "chat" else REFUSED
-    from .records import find
-
     record = find(None)
-    talk.print(expected.beside(record), style="dim", markup=False, soft_wrap=True)
+    talk.print(took(record), style="dim", markup=False, soft_wrap=True)
     output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
     return DONE
 
@@ -124,7 +125,7 @@ def _line(prompt: str) -> str:
         return ""
 
 
-@contextmanager
+@contextlib.contextmanager
 def _ended_by_ctrl_c(interrupt: Interrupt) -> Iterator[None]:
     """Let Ctrl-C end the tool at work first. CrewAI calls tools in threads of its own, which do not hear of it."""
 

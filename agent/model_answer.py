@@ -17,7 +17,7 @@ PARAMETERS = tuple(f"{tool}.{name}" for tool in load().tools for name in TOOLS[t
 
 _LONGEST_REPLY = 600  # characters
 _MOST_PROBLEMS = 10
-_TOOL = {"items": {"type": "string", "enum": list(load().tools)}}
+_TOOL: dict[str, Any] = {"items": {"type": "string", "enum": list(load().tools)}}
 
 
 class SaidValue(BaseModel):

@@ -165,6 +165,7 @@ def test_the_environment_names_the_planner(monkeypatch: pytest.MonkeyPatch) -> N
         ModelPlanner("anthropic/claude", base_url="http://127.0.0.1:1/v1")
 
 
+@pytest.mark.slow
 def test_a_message_is_read_after_one_repair_by_a_process_of_its_own() -> None:
     wrong = value("finetune_unsloth.epochs", "3")
     with chat_server(wrong, RIGHT) as (url, seen):
