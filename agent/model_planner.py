@@ -24,10 +24,10 @@ from tunesmith.tools.workplace import on_disk
 
 from .compose import compose
 from .contract import load
+from .embedded_planner import EmbeddedPlanner
 from .frame import Frame
 from .phrases import EVAL_SETS
 from .plan import History, Plan
-from .planner import RulesPlanner
 
 __all__ = ["BASE_URL_VARIABLE", "MODEL_VARIABLE", "TIMEOUT_VARIABLE", "ModelPlanner", "planner_of"]
 
@@ -76,7 +76,7 @@ class ModelPlanner:
         if base_url is not None and provider not in ("openai", "ollama"):
             raise BadRequest(f"`{provider}` has an address of its own; name the model `openai/{name}` for `{base_url}`")
         self._model, self._base_url, self._timeout = model, base_url, timeout_seconds
-        self._embedded = RulesPlanner()
+        self._embedded = EmbeddedPlanner()
 
     def plan(self, text: str, history: History) -> Plan:
         """Answer one message. Whatever the model does, this ends in time and gives a plan, a question or a refusal.

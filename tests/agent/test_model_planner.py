@@ -9,12 +9,12 @@ from chat_server import ENDLESS, HUGE, REFUSAL, TOO_MANY, chat_server, frame_ans
 from conversing import converse
 from injections import INJECTIONS
 from tunesmith.agent.compose import compose
+from tunesmith.agent.embedded_planner import EmbeddedPlanner
 from tunesmith.agent.grounding import Grounds
 from tunesmith.agent.model_answer import PARAMETERS, ReadRequest, frame_of
 from tunesmith.agent.model_call import ask
 from tunesmith.agent.model_planner import ModelPlanner, planner_of
 from tunesmith.agent.plan import History, Plan, Ran
-from tunesmith.agent.planner import RulesPlanner
 from tunesmith.agent.session import Session
 from tunesmith.tools.base import BadRequest, MissingExtra
 
@@ -156,7 +156,7 @@ def test_a_model_that_can_not_be_asked_is_a_wrong_argument(model: str) -> None:
 
 
 def test_the_environment_names_the_planner(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(Session()._planner, RulesPlanner)
+    assert isinstance(Session()._planner, EmbeddedPlanner)
     monkeypatch.setenv("TUNESMITH_MODEL", "openai/gpt-4.1-mini")
     assert isinstance(Session()._planner, ModelPlanner)
     with pytest.raises(BadRequest, match="TUNESMITH_MODEL_SECONDS"):
