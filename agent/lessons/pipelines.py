@@ -31,7 +31,7 @@ def train_request(book: Phrasebook) -> tuple[str, Wish]:
     """A training with all that it needs."""
     draw = book.draw
     conj = book.pick("frame", "conj")
-    wish = training(draw, book.language, conj, numbers=draw.choice([0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5]))
+    wish = training(draw, book.language, conj, numbers=draw.choice([0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3, 4]))
     add_extras(wish, draw)
     add_nones(wish, draw)
     if "core" not in wish.said and draw.random() < 0.04:

@@ -218,7 +218,7 @@ def eval_set(draw: random.Random, language: str = "en") -> names.Named:
 def evaluation(wish: Wish, draw: random.Random, language: str, conj: str) -> None:
     """Evaluation sets, and now and then a limit."""
     several = {
-        name: shown for shown, name in (eval_set(draw, language) for _ in range(draw.choice([1, 1, 1, 1, 1, 2, 2, 3])))
+        name: shown for shown, name in (eval_set(draw, language) for _ in range(draw.choice([1, 1, 1, 1, 1, 1, 1, 2])))
     }
     for name, shown in several.items():
         wish.put(EVAL_SET, shown, name)
@@ -233,7 +233,7 @@ def evaluation(wish: Wish, draw: random.Random, language: str, conj: str) -> Non
 def types(wish: Wish, draw: random.Random, conj: str) -> None:
     """One to three GGUF types."""
     several = {
-        name: shown for shown, name in (file_type(draw) for _ in range(draw.choice([1, 1, 1, 1, 1, 1, 2, 2, 3])))
+        name: shown for shown, name in (file_type(draw) for _ in range(draw.choice([1, 1, 1, 1, 1, 1, 1, 1, 2, 2])))
     }
     for name, shown in several.items():
         wish.put(QUANTIZATION, shown, name)
@@ -251,12 +251,12 @@ def training(
     """A training, with what may follow it."""
     wish = Wish(want={"finetune_unsloth"})
     if base:
-        several = dict(_base(draw)[::-1] for _ in range(2 if draw.random() < 0.03 else 1))
+        several = dict(_base(draw)[::-1] for _ in range(2 if draw.random() < 0.015 else 1))
         for name, shown in several.items():
             wish.put(BASE, shown, name)
         wish.said["base"] = conj.join(several.values())
     if source:
-        several = dict(names.data(draw)[::-1] for _ in range(2 if draw.random() < 0.03 else 1))
+        several = dict(names.data(draw)[::-1] for _ in range(2 if draw.random() < 0.015 else 1))
         for name, shown in several.items():
             wish.put(SOURCE, shown, name)
         wish.said["data"] = conj.join(several.values())
