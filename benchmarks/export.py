@@ -65,10 +65,8 @@ def main() -> int:
         for label, model in models.items():
             checked = label == "SmolLM2-135M"
             figures[label] = compare(model, work, options, checked=checked)
-    rows = [row(label, side, found) for label, found in figures.items() for side in ("ours", "llama.cpp", "checked")]
-    print_table(
-        [r for r in rows if r], ("model", "side", "seconds", "peak MB", "time / peer", "memory / peer"), figures
-    )
+    rows = [row(label, side, found) for label, found in figures.items() for side in SIDES if side in found]
+    print_table(rows, ("model", "side", "seconds", "peak MB", "time / peer", "memory / peer"), figures)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     ratios = [found["ratios"][what] for found in figures.values() for what in ("seconds", "peak_mb")]
