@@ -90,7 +90,8 @@ def run_recorded(session: Session, record: Record) -> int:
             talk.print("stopped; the state is kept\nhint: tunesmith resume goes on from there", markup=False)
             return DECLINED
         raise
-    talk.print(took(record), style="dim", markup=False, soft_wrap=True)
+    if text := took(record):
+        talk.print(text, style="dim", markup=False, soft_wrap=True)
     output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
     return DONE
 

@@ -134,7 +134,7 @@ class Conversation:
         plan = self._session.ask(request) if record is None else record.plan()
         show_plan(plan, self._output)
         if record is not None and record.state == "done":
-            self._tell(took(record))
+            self._tell_what_it_took(record)
         elif plan.steps and not plan.problems:
             self._tell(estimate(plan).told(plan))
 
@@ -231,10 +231,14 @@ class Conversation:
             else:
                 self._tell(f"error: {error}")
         else:
-            self._tell(took(record))
+            self._tell_what_it_took(record)
             self._output.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=True)
         finally:
             self.asking = False
+
+    def _tell_what_it_took(self, record: Record) -> None:
+        if text := took(record):
+            self._tell(text)
 
     def _tell(self, text: str) -> None:
         self._talk.print(text, markup=False, highlight=False, soft_wrap=not self._talk.is_terminal)

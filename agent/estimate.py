@@ -78,10 +78,12 @@ def estimate(plan: Plan) -> Estimate:
     )
 
 
-def took(record: Record) -> str:
-    """What a finished run took, with the estimate beside it, in one line."""
+def took(record: Record) -> str | None:
+    """What a finished run took, with the estimate beside it, in one line; None where nothing had to run."""
     expected = Estimate.model_validate(record.estimate) if record.estimate else None
     done = [step for step in record.steps if step.state == "done"]
+    if not done:
+        return None
     total = expected.total if expected else None
     parts = [f"{_time(sum(step.seconds or 0 for step in done))}{_estimated(None if total is None else _time(total))}"]
     peaks = [step.result["peak_memory_gib"] for step in done if step.result and "peak_memory_gib" in step.result]

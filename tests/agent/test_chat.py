@@ -128,6 +128,10 @@ def test_plan_shows_what_waits_with_its_estimate_and_what_ran_with_what_it_took(
     capsys.readouterr()
     talk.say("/plan")
     assert "took: 0:0" in capsys.readouterr().err
+    talk.say("prepare rows.jsonl")
+    wait_for(talk)
+    err = capsys.readouterr().err
+    assert "not run again" in err and "took" not in err
 
 
 def test_a_change_that_was_refused_is_not_asked_for_by_the_next_message(talk: Conversation) -> None:
