@@ -121,6 +121,6 @@ def show_record(record: Record, console: Console) -> None:
     if record.state == "done":
         from .estimate import took
 
-        if text := took(record):
-            console.print(text, style="dim", markup=False, soft_wrap=not console.is_terminal)
+        if line := took(record):
+            console.print(line, style="dim", markup=False, soft_wrap=not console.is_terminal)
     console.print(f"record: {record.folder / 'record.json'}", markup=False, soft_wrap=not console.is_terminal)
