@@ -27,11 +27,11 @@ _WHAT = {
     "s3": "`s3://` sources.",
     "gs": "`gs://` sources.",
     "crew": """\
-`tunesmith crew`, `build_crew` and the tools for CrewAI agents. Beside the other extras it is 50 packages more: 150 MB,
-and about 2.5 s to install with an empty cache and a registry nearby. `[tool.uv]` leaves four of CrewAI's own requirements
-away: `lancedb` (memory), `onnxruntime` and `kubernetes` (ChromaDB's embeddings and servers), which with theirs would be
-287 MB and 3.0 s more, and `uv` (37 MB), which who installs this project has. CrewAI imports the first three for a crew with
-memory or a knowledge base, and ours has neither.""",
+`tunesmith crew`, `build_crew` and the tools for CrewAI agents. Beside the other extras it is 50 packages more: 150
+MB, and about 2.5 s to install with an empty cache and a registry nearby. `[tool.uv]` leaves four of CrewAI's own
+requirements away: `lancedb` (memory), `onnxruntime` and `kubernetes` (ChromaDB's embeddings and servers), which with
+theirs would be 287 MB and 3.0 s more, and `uv` (37 MB), which who installs this project has. CrewAI imports the first
+three for a crew with memory or a knowledge base, and ours has neither.""",
     "anthropic": "A model of Anthropic's as planner; not part of `all`.",
     "gemini": "A model of Google's as planner; not part of `all`.",
     "langchain": "The toolkit for LangChain and LangGraph agents.",
