@@ -20,7 +20,8 @@ from tunesmith.tools.registry import TOOLS
 
 from . import contract
 from .frame import Frame
-from .frame_text import TOOLS_AS, keys, prompt
+from .frame_prompt import prompt
+from .frame_words import TOOLS_AS, keys
 from .keys import BASE, CHECKPOINT, DATA_DIR, DATASET, EVAL_SET, GGUF_FILE, SOURCE, TARGETS, TOKENIZER
 from .lexicon import NUMERIC, field_types
 from .meant_choices import families, meant

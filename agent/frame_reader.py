@@ -13,7 +13,8 @@ from tunesmith.tools.workplace import on_disk
 
 from .frame import Frame
 from .frame_grammar import grammar
-from .frame_text import prompt, read, rendered
+from .frame_prompt import prompt, rendered
+from .frame_text import read
 from .plan import History, Plan
 from .planner import plan_of
 

@@ -32,169 +32,25 @@ Grammar, words parted by one space each (`; ` parts the sections):
 import re
 from typing import Any
 
-from tunesmith.tools.catalogue import ADAPTER_TYPE, BASE_MODELS, QUANTIZATIONS, find_base_model
+from tunesmith.tools.catalogue import find_base_model
 from tunesmith.tools.registry import TOOLS
 
 from .frame import Frame, Intent
+from .frame_words import LAYERS, TOOLS_AS, choices, key_of, keys
 from .keys import BASE, CHECKPOINT, EVAL_SET, GGUF_FILE, QUANTIZATION, TARGETS
 from .lexicon import NUMERIC, field_types
 from .number_words import read_number
-from .phrases import EVAL_SETS
-from .pipeline import INPUT, ORDER, OUTPUT
-from .plan import History, Plan
+from .pipeline import ORDER
 from .replies import ASKS, CHATS, REFUSALS, about_parameter, about_tool, unclear_value
 from .words import quantizations_like, tokenize
 
-__all__ = ["SYSTEM", "TOOLS_AS", "choices", "key_of", "keys", "prompt", "read", "rendered", "write"]
+__all__ = ["read", "value_text", "write"]
 
-SYSTEM = "plan"
-"""The system message before every prompt."""
-
-TOOLS_AS = {
-    tool: {
-        "prepare_dataset": "prepare",
-        "finetune_unsloth": "train",
-        "export_gguf": "export",
-        "export_safetensors": "merge",
-        "run_eval": "eval",
-    }.get(tool, tool)
-    for tool in TOOLS
-}
-"""Tool -> the word for it."""
-
-# Parameters that have a word shorter than their name.
-_SHORT = {
-    "prepare_dataset.source": "data",
-    "prepare_dataset.output_dir": "to",
-    "prepare_dataset.heldout_fraction": "heldout",
-    "prepare_dataset.on_bad_rows": "bad",
-    "prepare_dataset.allow_private_hosts": "private",
-    "finetune_unsloth.base_model": "base",
-    "finetune_unsloth.dataset": "prepared",
-    "finetune_unsloth.learning_rate": "lr",
-    "finetune_unsloth.lora_r": "rank",
-    "finetune_unsloth.lora_alpha": "alpha",
-    "finetune_unsloth.batch_size": "batch",
-    "finetune_unsloth.max_seq_length": "length",
-    "finetune_unsloth.max_steps": "steps",
-    "finetune_unsloth.warmup_steps": "warmup",
-    "finetune_unsloth.weight_decay": "decay",
-    "finetune_unsloth.target_modules": "targets",
-    "finetune_unsloth.output_dir": "to",
-    "export_gguf.checkpoint_dir": "from",
-    "export_gguf.quantization": "type",
-    "export_gguf.output_file": "to",
-    "export_gguf.check_fidelity": "check",
-    "export_safetensors.checkpoint_dir": "from",
-    "export_safetensors.output_dir": "to",
-    "run_eval.gguf_file": "file",
-    "run_eval.eval_set": "on",
-    "run_eval.data_dir": "copies",
-    "run_eval.chat_template": "template",
-}
 _TOOL_OF = {word: tool for tool, word in TOOLS_AS.items()}
 _STEP_EACH = (QUANTIZATION, EVAL_SET, GGUF_FILE, CHECKPOINT)
 _RELATIONS = ("times", "divided", "more", "less")
 _RESERVED = {"default", "?", "none"}
-_LAYERS = {
-    "attention": ["q_proj", "k_proj", "v_proj", "o_proj"],
-    "mlp": ["gate_proj", "up_proj", "down_proj"],
-    "linear": ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-}
 _WORDS = re.compile(r'"[^"\n]*"|[^\s;"]+|;')
-_LONGEST = 2_000  # characters of a request that the model reads
-
-
-def keys(tool: str) -> dict[str, str]:
-    """The words for a tool's parameters -> `tool.parameter`, in the order of the tool's Input model.
-
-    >>> list(keys("run_eval"))
-    ['file', 'on', 'limit', 'copies', 'template']
-    """
-    return {_SHORT.get(f"{tool}.{name}", name): f"{tool}.{name}" for name in TOOLS[tool].input.model_fields}
-
-
-def key_of(key: str) -> str:
-    """The word for a parameter `tool.parameter`, within its tool's section.
-
-    >>> key_of("finetune_unsloth.learning_rate")
-    'lr'
-    """
-    return _SHORT.get(key, key.split(".")[1])
-
-
-def choices(key: str) -> tuple[str, ...]:
-    """The words that a parameter takes beside names of the request; empty for a number or a free text.
-
-    >>> choices("finetune_unsloth.quant"), choices("prepare_dataset.streaming")
-    (('16bit', '8bit', '4bit'), ('yes', 'no'))
-    """
-    if key in (BASE, CHECKPOINT, "export_safetensors.checkpoint_dir", "prepare_dataset.tokenizer"):
-        return tuple(BASE_MODELS)
-    if key == QUANTIZATION:
-        return (*QUANTIZATIONS, ADAPTER_TYPE)
-    if key == EVAL_SET:
-        return tuple(EVAL_SETS)
-    if key == TARGETS:
-        return tuple(_LAYERS)
-    kinds = field_types(key)
-    if bool in kinds:
-        return ("yes", "no")
-    return tuple(value for kind in kinds for value in getattr(kind, "__args__", ()) if isinstance(value, str))
-
-
-def rendered(text: str) -> str:
-    """A prompt as the base model's chat template writes it, ready for the answer.
-
-    >>> rendered("hi")
-    '<|im_start|>system\\nplan<|im_end|>\\n<|im_start|>user\\nhi<|im_end|>\\n<|im_start|>assistant\\n'
-    """
-    return f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
-
-
-def prompt(text: str, history: History) -> str:
-    """What the model reads: the last plan and the open question in a line each, where there are any, and the request.
-
-    Of the last plan it sees what a user asked for, and the files only where there are several.
-    """
-    lines = []
-    pending = history.pending.pending if history.pending else None
-    waiting = Frame.from_json(pending["frame"]) if pending else None
-    if history.last is not None and (waiting is None or waiting.intent != "new"):
-        lines.append(f"last: {_outline(history.last)}")
-    if waiting is not None and pending is not None:
-        about = pending.get("about")
-        asked = f"{TOOLS_AS[about.split('.')[0]]} {key_of(about)}" if about else "what"
-        lines.append(f"open: {_written(waiting)}\nasked: {asked}")
-    return "\n".join([*lines, text.strip()[:_LONGEST]])
-
-
-def _written(frame: Frame) -> str:
-    try:
-        return write(frame)
-    except ValueError:  # a name that no line can hold
-        return frame.intent
-
-
-def _outline(plan: Plan) -> str:
-    """The sections of a plan that ran."""
-    several = len([step for step in plan.steps if step.tool == "export_gguf"]) > 1
-    sections = []
-    for step in plan.steps:
-        words = [TOOLS_AS[step.tool]]
-        made_before = {INPUT.get(step.tool), OUTPUT.get(step.tool)} - {None}
-        for name, value in step.args.items():
-            key = f"{step.tool}.{name}"
-            asked = step.origin.get(name) in ("you", "last run") and name not in made_before
-            named = key in (QUANTIZATION, EVAL_SET) or (several and key == "export_gguf.output_file")
-            alone = name in made_before and step.origin.get(name) == "you"
-            if asked or named or alone:
-                try:
-                    words += [key_of(key), _value_text(key, value)]
-                except ValueError:  # a name that no line can hold
-                    words.pop() if words[-1] == key_of(key) else None
-        sections.append(" ".join(words))
-    return "; ".join(sections)
 
 
 def write(frame: Frame) -> str:
@@ -265,11 +121,12 @@ def _section(tool: str, values: dict[str, list[Any]], unclear: str | None = None
     words = [TOOLS_AS[tool]]
     for key in keys(tool).values():
         for value in values.get(key, []):
-            words += [key_of(key), "?" if key == unclear and value == "?" else _value_text(key, value)]
+            words += [key_of(key), "?" if key == unclear and value == "?" else value_text(key, value)]
     return " ".join(words)
 
 
-def _value_text(key: str, value: Any) -> str:
+def value_text(key: str, value: Any) -> str:
+    """One value as a section has it. Raises ValueError for a name that no line can hold."""
     if isinstance(value, dict):
         if value.get("default"):
             return "default"
@@ -287,7 +144,7 @@ def _value_text(key: str, value: Any) -> str:
 
 
 def _layers(value: list[str]) -> list[str]:
-    return next(([word] for word, layers in _LAYERS.items() if layers == value), [_quoted(name) for name in value])
+    return next(([word] for word, layers in LAYERS.items() if layers == value), [_quoted(name) for name in value])
 
 
 def _quoted(text: str) -> str:
@@ -487,7 +344,7 @@ def _value(word: str, key: str) -> Any:
     if word in choices(key) and bool in field_types(key):
         return word == "yes"
     if key == TARGETS:
-        return list(_LAYERS.get(word, [bare]))
+        return list(LAYERS.get(word, [bare]))
     if key == QUANTIZATION and len(names := quantizations_like(bare)) == 1:
         return names[0]
     return _model(bare) if key == BASE else bare

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .frame import Frame
-from .frame_text import prompt, read, write
+from .frame_prompt import prompt
+from .frame_text import read, write
 from .lexicon import NUMERIC
 from .number_words import number_spans, read_number
 from .pipeline import ORDER

@@ -10,7 +10,7 @@ import unicodedata
 
 from tunesmith.tools.catalogue import ADAPTER_TYPE, BASE_MODELS
 
-from .frame_text import choices
+from .frame_words import choices
 from .keys import BASE, CHECKPOINT, EVAL_SET, QUANTIZATION
 from .number_words import number_spans, read_number
 from .phrases import EVAL_SETS

@@ -19,7 +19,7 @@ from tunesmith.tools.base import BadRequest
 from tunesmith.tools.base_models import BUNDLED_MODEL, cache_dir
 from tunesmith.tools.process import run_tool
 
-from .frame_text import SYSTEM
+from .frame_prompt import SYSTEM
 from .learned import kept_rows
 from .lessons.rows import lessons
 from .planner_adapter import ADAPTER_FILE, PROVENANCE_FILE, find_adapter

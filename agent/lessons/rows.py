@@ -11,7 +11,9 @@ from typing import Any
 
 from tunesmith.agent.compose import compose
 from tunesmith.agent.frame import Frame
-from tunesmith.agent.frame_text import SYSTEM, keys, prompt, read, write
+from tunesmith.agent.frame_prompt import SYSTEM, prompt
+from tunesmith.agent.frame_text import read, write
+from tunesmith.agent.frame_words import keys
 from tunesmith.agent.keys import SOURCE
 from tunesmith.agent.plan import History
 from tunesmith.agent.replies import CHATS, REFUSALS, about_parameter

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tunesmith.agent.frame import Frame
-from tunesmith.agent.frame_text import TOOLS_AS, key_of, keys
+from tunesmith.agent.frame_words import TOOLS_AS, key_of, keys
 from tunesmith.agent.keys import BASE, EVAL_SET, METHOD, QUANT, QUANTIZATION, SOURCE, TARGETS
 from tunesmith.agent.phrases import EVAL_SETS
 from tunesmith.agent.pipeline import ORDER

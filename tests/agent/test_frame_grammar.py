@@ -8,7 +8,9 @@ import pytest
 from injections import INJECTIONS
 from tunesmith.agent.frame import Frame
 from tunesmith.agent.frame_grammar import grammar, names_in, numbers_in
-from tunesmith.agent.frame_text import choices, prompt, read
+from tunesmith.agent.frame_prompt import prompt
+from tunesmith.agent.frame_text import read
+from tunesmith.agent.frame_words import choices
 from tunesmith.agent.lexicon import NUMERIC
 from tunesmith.agent.meant_choices import families
 from tunesmith.agent.number_words import read_number

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from tunesmith.agent.frame import Frame
-from tunesmith.agent.frame_text import SYSTEM, TOOLS_AS, choices, key_of, keys, prompt, read, rendered, write
+from tunesmith.agent.frame_prompt import SYSTEM, prompt, rendered
+from tunesmith.agent.frame_text import read, write
+from tunesmith.agent.frame_words import TOOLS_AS, choices, key_of, keys
 from tunesmith.agent.lexicon import NUMERIC, field_types
 from tunesmith.agent.pipeline import ORDER
 from tunesmith.agent.plan import History, Ran

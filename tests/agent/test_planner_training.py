@@ -9,7 +9,8 @@ import pytest
 from tunesmith.agent import planner_scores
 from tunesmith.agent.cli import main
 from tunesmith.agent.frame import Frame
-from tunesmith.agent.frame_text import prompt, read
+from tunesmith.agent.frame_prompt import prompt
+from tunesmith.agent.frame_text import read
 from tunesmith.agent.lessons.rows import lessons
 from tunesmith.agent.plan import History
 from tunesmith.agent.planner_adapter import ADAPTER_FILE, PROVENANCE_FILE, load_adapter
