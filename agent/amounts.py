@@ -40,6 +40,7 @@ _MAY_BE_NONE = {
 }
 _HELDOUT = ("prepare_dataset.heldout_fraction",)
 _APART = word_set("held aside back apart reserve keep holdout out validation testing hold kept split")
+_ASIDE = word_set("aside apart back held")
 _PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
 
 
@@ -232,9 +233,9 @@ def _take(tokens: list[Token], label: int, j: int, found: Amounts) -> bool:
         tokens[k].used = True
     values = [scaled(tokens[k], tokens[label]) for k in taken]
     unit = tokens[taken[-1] + 1] if taken[-1] + 1 < len(tokens) else None
-    if (
-        unit and unit.kind == "label" and unit.unit and set(unit.value) == set(tokens[label].value)
-    ):  # `limit it to 50 questions`
+    limits = tokens[label].text == "limit" and unit is not None and unit.unit == "unit"
+    if unit and unit.kind == "label" and unit.unit and (limits or set(unit.value) == set(tokens[label].value)):
+        # `limit it to 50 questions`, `limit training to 50 steps`
         tokens[label].used = True
         return bind(tokens, taken[-1] + 1, found, values)
     return bind(tokens, label, found, values)
@@ -306,6 +307,8 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
             _purpose(tokens, position)
     for j, token in enumerate(tokens):
         share = token.value / 100 if token.kind == "number" and token.unit == "%" else None
+        if share is None and token.kind == "number" and 0 < token.value < 1 and text_at(tokens, j + 1) in _ASIDE:
+            share = token.value  # `set 0.2 aside`
         if share is None and token.kind == "word" and _FACTORS.get(token.text, 1) < 1 and text_at(tokens, j - 1) == "a":
             share = _FACTORS[token.text]
         if share is None or token.used:

@@ -31,9 +31,10 @@ from .plan import History
 from .replies import ASKS, CHATS, REFUSALS
 from .words import tokenize
 
-__all__ = ["grammar", "names_in", "numbers_in"]
+__all__ = ["FACTORS", "grammar", "names_in", "numbers_in"]
 
-_FACTORS = ("2", "3", "4", "5", "10")
+FACTORS = ("2", "3", "4", "5", "10")
+"""Numbers of words such as `double`, which hold none."""
 _VALUES = 4  # of one parameter
 _TURNS = 3  # sections of one tool
 _RUN = 6  # words of a name with spaces
@@ -133,7 +134,7 @@ def grammar(text: str, history: History) -> str:
         *(_terminal(kind, [name for name in spelled if _can_be(kind, name)] or ["?"]) for kind in _NAMED),
         _terminal("NUMBER", numbers or ["?"]),
         _terminal("COUNT", [_spelled(number) for number in numbers_in(text) if not _is_a_rate(number)] or ["?"]),
-        _terminal("FACTOR", [*(_spelled(number) for number in numbers_in(text) if read_number(number)), *_FACTORS]),
+        _terminal("FACTOR", [*(_spelled(number) for number in numbers_in(text) if read_number(number)), *FACTORS]),
     ]
     tools = [tool for tool in ORDER if tool in contract.load().tools]
     lines.append(f"sections: {' '.join(TOOLS_AS[tool] for tool in tools)}")

@@ -6,6 +6,7 @@ from .frame_words import TOOLS_AS, key_of
 from .keys import EVAL_SET, QUANTIZATION
 from .pipeline import INPUT, OUTPUT
 from .plan import History, Plan
+from .translation import in_english
 
 __all__ = ["SYSTEM", "prompt", "rendered"]
 
@@ -27,7 +28,9 @@ def rendered(text: str) -> str:
 def prompt(text: str, history: History) -> str:
     """What the model reads: the last plan and the open question in a line each, where there are any, and the request.
 
-    Of the last plan it sees what a user asked for, and the files only where there are several.
+    Of the last plan it sees what a user asked for, and the files only where there are several. A request in another
+    language is read as `translation` turns it into English, word by word: a small model that learned English knows more
+    of it so, and of Hindi and Chinese, which are three to ten tokens a word to it, reads half as many.
     """
     lines = []
     pending = history.pending.pending if history.pending else None
@@ -38,7 +41,7 @@ def prompt(text: str, history: History) -> str:
         about = pending.get("about")
         asked = f"{TOOLS_AS[about.split('.')[0]]} {key_of(about)}" if about else "what"
         lines.append(f"open: {_written(waiting)}\nasked: {asked}")
-    return "\n".join([*lines, text.strip()[:_LONGEST]])
+    return "\n".join([*lines, in_english(text.strip()[:_LONGEST])])
 
 
 def _written(frame: Frame) -> str:

@@ -11,7 +11,7 @@ import unicodedata
 
 from .lexicon import field_types
 
-__all__ = ["number_spans", "read_number"]
+__all__ = ["number_spans", "read_number", "small_numbers"]
 
 _UNITS = {
     "en": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
@@ -154,6 +154,11 @@ def _plain(digits: str, *, whole: bool) -> str:
     elif commas > 1 or (commas and re.fullmatch(r"[-+]?[1-9]\d{0,2},\d{3}", number)):
         number = number.replace(",", "")
     return number.replace(",", ".") + sign + power
+
+
+def small_numbers(language: str) -> tuple[str, ...]:
+    """The words for 0 to 19 and the tens of a language (`de`, `es`, `fr`, `pt` or `hi`); of any other, none."""
+    return (*_UNITS.get(language, "").split(), *_TENS.get(language, "").split())
 
 
 @functools.cache

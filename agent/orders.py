@@ -44,6 +44,17 @@ def find_orders(reading: Reading) -> None:
             reading.want["export_gguf"] = "noun"
     _settle_export(reading)
     _getting_ready(reading)
+    _prepared(reading)
+
+
+def _prepared(reading: Reading) -> None:
+    """`I want X prepared`: an order, where `the prepared rows` and `X is prepared` are none."""
+    for i, token in enumerate(reading.tokens):
+        before = {reading.text(j) for j in range(max(0, i - 7), i)}
+        if token.text == "prepared" and token.kind == "word" and before & {"want", "need", "have", "like", "get"}:
+            if not before & {"already", "is", "was", "been"} and reading.tokens[i - 1].kind in ("name", "word", "set"):
+                token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"
+                reading.want["prepare_dataset"] = "verb"
 
 
 def _getting_ready(reading: Reading) -> None:

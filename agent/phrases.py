@@ -25,7 +25,7 @@ __all__ = [
 VERBS = {
     "prepare_dataset": (
         "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
-        "get ready, into shape, tokenize"
+        "get ready, into shape, tokenize, make a training set, make training data, make training rows, data preparation"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "
@@ -50,13 +50,14 @@ NOUNS = {
     "export_gguf": "gguf, ggufs, gguf file, gguf files, ollama, llama.cpp, llamacpp, lm studio",
     "export_safetensors": (
         "safetensors, safetensor, merged model, merged folder, merged checkpoint, merged weights, merged, "
-        "hf format, hf folder, huggingface format, hugging face format, huggingface folder"
+        "hf format, hf folder, hf model folder, hugging face model folder, huggingface model folder, huggingface format, hugging face format, huggingface folder"
     ),
 }
 
 # Phrases that hold a tool's word and order nothing.
 FILLERS = (
-    "for training, for fine tuning, for finetuning, for tuning, training data, training file, training rows, "
+    "for training, for a training, for a training run, for later training, for a later training, for the training, train later, "
+    "train on it later, train with it later, to train on, training later, for a fine tune, for fine tuning, for finetuning, for tuning, training data, training file, training rows, "
     "training examples, training set, trained model, the training, tuned model, fine tuned model, "
     "finetuned model, trained one, tuned one, trained version, fine tuned version, tuned version, "
     "fine tuned one, finetuned one, finetuned version, exported model, exported file, exported gguf, "
@@ -196,7 +197,8 @@ CHOICES: dict[tuple[str, Any], str] = {
     ),
     ("finetune_unsloth.lora_r", 0): (
         "full finetune, full fine tune, full fine tuning, full finetuning, full parameter, full weights, "
-        "all weights, every weight, full training, full tuning, all parameters, full weight"
+        "all weights, every weight, full training, full tuning, all parameters, full weight, all the weights, "
+        "all of the weights, all its weights, all of its weights, every single weight, not just an adapter, not only an adapter"
     ),
     ("prepare_dataset.streaming", True): (
         "stream, streaming, streamed, stream it, without downloading, rather than downloading, "

@@ -9,8 +9,7 @@ from typing import Any
 
 from .frame import Frame
 from .frame_text import read
-from .lessons.rows import Lesson, lessons
-from .plan import Plan
+from .lessons.rows import Lesson, alike, lessons
 from .planner import plan_of
 
 __all__ = ["HELD_OUT", "HELD_OUT_SEED", "score", "scores"]
@@ -54,7 +53,7 @@ def score(reader: Any, held: Iterable[Lesson]) -> dict[str, Any]:
         seconds.append(time.perf_counter() - began)
         frame = reading.frame if reading is not None else Frame()
         got = plan_of(frame, lesson.text, lesson.history, _nothing)
-        results.append((lesson, _same(wanted, got), bool(wanted.steps)))
+        results.append((lesson, alike(wanted, got), bool(wanted.steps)))
     return {
         "exact": _share(results),
         "no plan to make": _share([one for one in results if not one[2]]),
@@ -68,14 +67,6 @@ def score(reader: Any, held: Iterable[Lesson]) -> dict[str, Any]:
 
 def _nothing(path: str) -> bool:
     return False
-
-
-def _same(wanted: Plan, got: Plan) -> bool:
-    if not wanted.steps:
-        return not got.steps
-    return [(step.tool, step.args, step.reuse) for step in wanted.steps] == [
-        (step.tool, step.args, step.reuse) for step in got.steps
-    ]
 
 
 def _kinds(results: list[tuple[Lesson, bool, bool]]) -> list[str]:

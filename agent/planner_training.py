@@ -17,11 +17,12 @@ from typing import Any
 from tunesmith.tools.artifacts import file_sha256, read_json, write_json
 from tunesmith.tools.base import BadRequest
 from tunesmith.tools.base_models import BUNDLED_MODEL, cache_dir
+from tunesmith.tools.lora_gguf import halve_lora_gguf
 from tunesmith.tools.process import run_tool
 
 from .frame_prompt import SYSTEM
 from .learned import kept_rows
-from .lessons.rows import lessons
+from .lessons.rows import taught_lessons
 from .planner_adapter import ADAPTER_FILE, PROVENANCE_FILE, find_adapter
 from .planner_scores import scores
 
@@ -115,7 +116,7 @@ def train_planner(
 
 def _rows(count: int, seed: int, kept: list[dict[str, str]]) -> list[dict[str, Any]]:
     """Lessons and kept rows as conversations, the kept ones spread among the lessons."""
-    rows = [lesson.row() for lesson in itertools.islice(lessons(seed), count)]
+    rows = [lesson.row() for lesson in itertools.islice(taught_lessons(seed), count)]
     extra = [
         {
             "messages": [
@@ -146,7 +147,11 @@ def _made(work: Path, text: str, on_event: Listener | None) -> Path:
     source.write_text(text, encoding="utf-8")
     run("prepare_dataset", source=str(source), output_dir=str(work / "data"), heldout_fraction=0)
     run("finetune_unsloth", dataset=str(work / "data" / "train"), output_dir=str(work / "run"), **RECIPE)
-    run("export_gguf", checkpoint_dir=str(work / "run"), quantization="lora", output_file=str(exported))
+    full = work / "export" / "full.gguf"
+    run("export_gguf", checkpoint_dir=str(work / "run"), quantization="lora", output_file=str(full))
+    partial = work / "export" / f"{ADAPTER_FILE}.partial"
+    halve_lora_gguf(full, partial)
+    partial.rename(exported)
     return exported
 
 

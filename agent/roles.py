@@ -110,14 +110,16 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return TOKENIZER
     if labelled == DATA_DIR:
         return DATA_DIR
+    as_what = _label_after(tokens, i, {"as"})
     if token.kind in ("model", "family"):
+        if as_what == BASE or (labelled == BASE and tokens[i - 1].text in (":", "=")):
+            return BASE
         training = "finetune_unsloth" in tools or ("finetune_unsloth" in earlier and not _object_of_export(tokens, i))
         exported = tool in ("export", "export_gguf", "export_safetensors", "run_eval") or labelled == CHECKPOINT
         return CHECKPOINT if exported and not training else BASE
     if token.kind == "set":
         return _role_of_set(tokens, i, tool, preposition, labelled, roles)
     value = str(token.value)
-    as_what = _label_after(tokens, i, {"as"})
     as_base = as_what == BASE
     answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
     placed = not answers and _is_destination(tokens, i, tool, preposition, words)

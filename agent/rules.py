@@ -37,6 +37,7 @@ from .other_settings import other_settings
 from .plan import History
 from .reading import Reading
 from .references import read_references
+from .translation import in_english
 from .roles import assign_roles
 from .words import family_members, word_set
 
@@ -60,7 +61,7 @@ _EARLIER = 20  # messages that a lone number is held against
 
 def read(text: str, history: History) -> Frame:
     """What a message asks for, in the light of what ran before. Never raises, whatever the text."""
-    text = text[:_LONGEST]
+    text = in_english(text[:_LONGEST])
     if history.last is not None and text.strip(" .!").lower() == "undo":
         return Frame("undo")  # whatever was asked meanwhile
     return read_calls(text) or _read(Reading(text, history))
@@ -92,7 +93,8 @@ def _read(reading: Reading) -> Frame:
 
 def _take_roles(reading: Reading, roles: Roles) -> None:
     for key, value, i in roles.values:
-        if key == EVAL_SET and value == "heldout" and reading.negated(i) and "run_eval" not in reading.want:
+        none = reading.negated(i) or reading.text(i - 1) == "nothing"
+        if key == EVAL_SET and value == "heldout" and none and "run_eval" not in reading.want:
             reading.put("prepare_dataset.heldout_fraction", 0)
         elif reading.negated(i) or reading.given_up(i):
             reading.without.setdefault(key, []).append(value)

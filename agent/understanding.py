@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .frame import Frame
 from .lexicon import read_tokens, vocabulary
+from .translation import in_english
 from .words import Token, word_set
 
 __all__ = ["Understood", "understood"]
@@ -52,7 +53,8 @@ def understood(text: str, frame: Frame) -> Understood:
     Understood(skipped=('trainiere', 'mit'), foreign=True)
     """
     values = {str(value).casefold() for values in frame.values.values() for value in values}
-    tokens = read_tokens(text)
+    translated = in_english(text)
+    tokens = read_tokens(translated)
     words = [token for token in tokens if token.kind == "word"]
     skipped = [token.text for token in words if _unknown(token) and token.text not in values]
     foreign = len([word for word in skipped if word in _FOREIGN])
@@ -61,7 +63,8 @@ def understood(text: str, frame: Frame) -> Understood:
     accents = len([word for word in skipped if not word.isascii()])
     said = len([token for token in tokens if token.kind in _WORDED])
     mostly = len(skipped) >= max(_SEVERAL, _MOSTLY * said)
-    return Understood(tuple(skipped), other_script or mostly or accents + foreign >= (1 if len(words) <= 4 else 2))
+    strange = other_script or mostly or accents + foreign >= (1 if len(words) <= 4 else 2)
+    return Understood(tuple(skipped), translated != text or strange)
 
 
 def _unknown(token: Token) -> bool:

@@ -67,7 +67,7 @@ _QUANT = (
 )
 _NUMBER = (
     r"(?<![\w.])(?P<number>[-+−–]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+,\d+(?![\d,]|\.\d)|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+|(?<=\d)\.(?!\w))?"
-    r"(?<=[\d.])(?:\s?(?:[x×*])\s?10\s?\^\s?(?P<power>[-−]?\d+)|[eE][-+−]?\d+)?)"
+    r"(?<=[\d.])(?:\s?(?:[x×*·])\s?10\s?\^\s?(?P<power>[-−]?\d+)|[eE][-+−]?\d+)?)"
     r"(?:\s?(?P<unit>%|percent\b|per\s?cent\b|[x×](?!\w)|k(?!\w)|m(?!\w)))?"
 )
 _PLAIN = r"[^\s\\`\"'“”<>,;]{0,255}"
@@ -271,7 +271,7 @@ def _number(match: re.Match[str]) -> Token:
     text = re.sub(r"[−–]", "-", match.group("number"))
     power = match.group("power")
     if power is not None:
-        text = re.split(r"\s?[x×*]", text)[0] + "e" + power.replace("−", "-")
+        text = re.split(r"\s?[x×*·]", text)[0] + "e" + power.replace("−", "-")
     if not re.match(r"[-+]?0,", text):
         text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
     text = text.replace(",", ".").rstrip(".")  # `1,5` as one and a half

@@ -21,7 +21,7 @@ from .stream_tensors import gguf_names, permuted_rows
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["write_lora_gguf"]
+__all__ = ["halve_lora_gguf", "write_lora_gguf"]
 
 
 def write_lora_gguf(adapter: Path, base: Path, target: Path) -> int:
@@ -64,6 +64,31 @@ def write_lora_gguf(adapter: Path, base: Path, target: Path) -> int:
 
     write_unquantised(WeightSource(GgufHeader(target, 3, 32, {}, {}, tensors, 0), packed_keys(writer), read), target)
     return len(pairs)
+
+
+def halve_lora_gguf(source: Path, target: Path) -> None:
+    """Write an adapter that `write_lora_gguf` wrote once more, its matrices in float16: half the size.
+
+    llama.cpp multiplies with matrices of any of its types.
+    """
+    require_extra("export", "gguf")
+    import gguf
+    import numpy as np
+
+    reader = gguf.GGUFReader(source)
+    said = {name: field.contents() for name, field in reader.fields.items()}
+    writer = gguf.GGUFWriter(target, said["general.architecture"])
+    writer.add_type(said["general.type"])
+    writer.add_string(gguf.Keys.Adapter.TYPE, said["adapter.type"])
+    writer.add_name(said["general.name"])
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, said["adapter.lora.alpha"])
+    writer.add_quantization_version(said["general.quantization_version"])
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, np.asarray(tensor.data).astype(np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _base_config(base: Path) -> StreamConfig:

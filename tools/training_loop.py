@@ -16,6 +16,7 @@ from .batch_order import PROBE_STEPS
 from .checkpoints import Checkpoint, write_checkpoint
 from .control_file import STOPPED, ControlFile, Save, SetValue, Stop
 from .probe import Probe
+from .short_attention import attention_for
 from .training_memory import return_free_memory
 from .training_state import capture, restore, restore_weights, set_learning_rate
 
@@ -142,8 +143,10 @@ def train(
                     steps.end(logs, given["model"], given["optimizer"], given["lr_scheduler"])
 
         trainer.add_callback(Hooks())
+        on_cpu = next(trainer.model.parameters()).device.type == "cpu"
         try:
-            trainer.train()
+            with attention_for((row.length for row in rows), cpu=on_cpu):
+                trainer.train()
         except torch.OutOfMemoryError as error:
             raise ToolFailed(
                 "the GPU has too little memory for a step; lower `batch_size` or `max_seq_length`, "

@@ -6,17 +6,22 @@ have the values that the request says, or no steps where it has to be asked back
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tunesmith.agent.compose import compose
 from tunesmith.agent.frame import Frame
+from tunesmith.agent.frame_grammar import FACTORS, numbers_in
 from tunesmith.agent.frame_prompt import SYSTEM, prompt
 from tunesmith.agent.frame_text import read, write
 from tunesmith.agent.frame_words import keys
 from tunesmith.agent.keys import SOURCE
-from tunesmith.agent.plan import History
+from tunesmith.agent.lexicon import NUMERIC
+from tunesmith.agent.number_words import read_number
+from tunesmith.agent.plan import History, Plan
+from tunesmith.agent.planner import RulesPlanner, plan_of
 from tunesmith.agent.replies import CHATS, REFUSALS, about_parameter
+from tunesmith.agent.translation import in_english
 
 from . import names
 from .amounts import LANGUAGES
@@ -25,9 +30,10 @@ from .phrasebook import Phrasebook
 from .pipelines import draw_new
 from .wishes import Wish, slot
 
-__all__ = ["Lesson", "check", "lessons"]
+__all__ = ["Lesson", "check", "lessons", "taught_lessons"]
 
 _WEIGHTS = (48, 10, 9, 9, 8, 8, 8)
+_EASY = 0.25  # of the lessons that the rules read right, the share that is taught
 _LONGEST = 480  # bytes of a prompt, so that no row has more than some 256 tokens
 _NAMED = ("train.epochs", "train.lr", "train.rank", "train.alpha", "train.batch", "train.length", "train.warmup")
 
@@ -72,12 +78,68 @@ def lessons(seed: int, *, held: bool = False) -> Iterator[Lesson]:
         language = draw.choices(LANGUAGES, _WEIGHTS)[0]
         book = Phrasebook(draw, language, held=held)
         text, wish, frame, history = _drawn(book)
-        lesson = Lesson(text, history, prompt(text, history), write(frame), wish.kind, language)
+        shown = _as_shown(frame, text, language)
+        if shown is None:
+            continue
+        lesson = Lesson(text, history, prompt(text, history), write(shown), wish.kind, language)
         if lesson.prompt in seen or len(lesson.prompt.encode()) > _LONGEST or (held and not book.unseen):
             continue
         seen.add(lesson.prompt)
         if check(lesson, wish):
             yield lesson
+
+
+def taught_lessons(seed: int) -> Iterator[Lesson]:
+    """The lessons to train on: all that the rules read wrong, and a quarter of those that they read right.
+
+    The model is asked where the rules are at a loss. So it is taught most of what they do not know.
+    """
+    rules, draw = RulesPlanner(look_at_disk=False), random.Random(f"{seed} taught")
+    for lesson in lessons(seed):
+        wanted = plan_of(read(lesson.line), lesson.text, lesson.history, lambda path: False)
+        if draw.random() < _EASY or not alike(wanted, rules.plan(lesson.text, lesson.history)):
+            yield lesson
+
+
+def alike(wanted: Plan, got: Plan) -> bool:
+    """Whether two plans do the same; where nothing is to be done, any reply is alike."""
+    if not wanted.steps:
+        return not got.steps
+    return [(step.tool, step.args, step.reuse) for step in wanted.steps] == [
+        (step.tool, step.args, step.reuse) for step in got.steps
+    ]
+
+
+def _as_shown(frame: Frame, text: str, language: str) -> Frame | None:
+    """The frame with its numbers as they stand in the English that the model reads; None where one got lost there."""
+    if language == "en":
+        return frame
+    numbers = numbers_in(in_english(text))
+
+    def shown(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: _found(numbers, key, amount, relative=True) for name, amount in value.items()}
+        return _found(numbers, key, value) if key in NUMERIC else value
+
+    try:
+        return replace(frame, values={key: [shown(key, one) for one in found] for key, found in frame.values.items()})
+    except LookupError:
+        return None
+
+
+def _found(numbers: list[str], key: str, said: Any, *, relative: bool = False) -> Any:
+    """A number as it stands among `numbers`; that of a word such as `double` stands nowhere and stays.
+
+    Raises:
+        LookupError: it got lost.
+    """
+    if not isinstance(said, str) or said == "none" or said in numbers or (relative and said in FACTORS):
+        return said
+    value = read_number(said, key, relative=relative)
+    for one in numbers:
+        if read_number(one, key, relative=relative) == value:
+            return one
+    raise LookupError(said)
 
 
 def _drawn(book: Phrasebook) -> tuple[str, Wish, Frame, History]:
