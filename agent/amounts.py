@@ -50,7 +50,7 @@ def read_amounts(tokens: list[Token]) -> Amounts:
     labels = [i for i, token in enumerate(tokens) if token.kind == "label" and token.value[0] in NUMERIC]
     _splits(tokens, found)
     for i in labels:
-        _relative(tokens, i, found)
+        _ = _relative(tokens, i, found) or _for_label(tokens, i, found)
     for unit in ("", "unit"):
         for i in labels:
             if tokens[i].unit == unit and not tokens[i].used:
@@ -125,6 +125,18 @@ def _relative(tokens: list[Token], i: int, found: Amounts) -> bool:
         tokens[i + 1].used = True
         return bind(tokens, i, found, [{"times": _FACTORS[after]}])
     return False
+
+
+def _for_label(tokens: list[Token], i: int, found: Amounts) -> bool:
+    """`use 32 for the rank`, `3 as the number of epochs`."""
+    j = i - 1 - (text_at(tokens, i - 1) in ("the", "a", "my"))
+    number = number_at(tokens, j - 1)
+    if number is None or text_at(tokens, j) not in ("for", "as") or number_at(tokens, i + 1):
+        return False
+    if text_at(tokens, j - 2) not in ("use", "try", "take", "set", "with", "using", "and", "", ",", ";", ".", "\n", "rather"):
+        return False
+    number.used = True
+    return bind(tokens, i, found, [scaled(number, tokens[i])])
 
 
 def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
@@ -254,9 +266,10 @@ def _labels_next(tokens: list[Token], j: int) -> bool:
 def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
     """`no warmup`, `the default rank`, `the lr is too high, use 2e-4`: a label without a number beside it."""
     for i in labels:
-        if tokens[i].used or tokens[i].unit:
+        if tokens[i].used:
             continue
-        if text_at(tokens, i - 1) in ("no", "without", "zero") and tokens[i].value[0] in _MAY_BE_NONE:
+        bare = not tokens[i].unit
+        if bare and text_at(tokens, i - 1) in ("no", "without", "zero") and tokens[i].value[0] in _MAY_BE_NONE:
             bind(tokens, i, found, [0])
         elif any(text_at(tokens, k) in ("default", "defaults") for k in range(i - 1, i + 5)):
             bind(tokens, i, found, [{"default": True}])

@@ -143,7 +143,8 @@ def read_quantizations(reading: Reading) -> None:
         if reading.negated(i) or reading.given_up(i):
             reading.without.setdefault(key, []).append(value)
             continue
-        refers = reading.text(i - 1) in ("the", "that", "this") and "run_eval" in reading.want
+        measures = "run_eval" in reading.want or any(other.kind == "set" for other in reading.tokens)
+        refers = reading.text(i - 1) in ("the", "that", "this") and measures
         if refers and not loads and "export_gguf" not in reading.want and value in reading.last_values(QUANTIZATION):
             written = dict(zip(reading.last_values(QUANTIZATION), reading.last_values(OUTPUT_FILE), strict=True))
             reading.put(GGUF_FILE, written[value])

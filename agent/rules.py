@@ -275,6 +275,7 @@ def _more(reading: Reading, intent: Intent) -> tuple[str, ...]:
     makes = bool({"make", "give", "need", "want", "get", "produce", "create"} & reading.words)
     made = bool({"make", "turn"} & reading.words) and bool({"it", "that", "them"} & reading.words)
     made |= any(reading.text(i) == "make" and reading.text(i + 1) == "the" for i in range(len(reading.tokens)))
+    made |= {"should", "be"} <= reading.words
     replacing = bool(reading.words & (_REPLACING | {"not"})) or (made and not reading.words & {"also", "too", "well"})
     keys = []
     for key in (QUANTIZATION, EVAL_SET, GGUF_FILE, CHECKPOINT):

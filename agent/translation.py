@@ -5,8 +5,9 @@ work, name parameters and join them into English ones, keeps names, models and t
 does not know. The rules need little more, since most of what they read is a word beside its value.
 
 A glossary (`glossaries/*.toml`) has two tables. `words` gives for an English phrase the foreign ones that mean it, parted
-by commas; those under `""` mean nothing here. `patterns` are pairs of a regular expression and its replacement, tried in
-order before the words; in them `N` stands for a name (a path, a model, a type), `D` for a number in digits or words.
+by commas; those under `""` mean nothing here. The longest phrase that stands at a place counts. `patterns` are pairs of a
+regular expression and its replacement, tried in order before the words; in them `N` stands for a name (a path, a model, a
+type), `D` for a number in digits or words.
 """
 
 import functools
@@ -21,26 +22,34 @@ from .words import word_set
 
 __all__ = ["LANGUAGES", "in_english", "language_of"]
 
-LANGUAGES = tuple(l for l in ("de", "es", "fr", "pt", "zh", "hi") if (Path(__file__).parent / "glossaries" / f"{l}.toml").exists())
+LANGUAGES = ("de", "es", "fr", "pt", "zh", "hi")
 
+_LATIN = ("de", "es", "fr", "pt", "hi")  # Hindi is typed in Latin letters as well
 _FIRST = 0xE000  # names are single characters of Unicode's private area while the words between them are read
+_MOST_NAMES = 0xF00
 _NAMES = "\ue000-\uefff"
+_FIRST_NUMBER = 0xF000  # and so are numbers in words while patterns are tried, which `D` would make long otherwise
+_WORDED = "\uf000-\uf7ff"
 _LETTER = r"\w\u0900-\u0963\u0966-\u097f"  # Devanagari's vowel signs are no \w
 _EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin"
+_BEFORE_NAMES = "[\u3400-\u9fff]{0,6}[用在把对将以从拿的是到为成]"  # `用rows.jsonl`: Chinese parts no words
 _NAME = re.compile(
     r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》|(?<!\w)'[^'\n]+'(?!\w)"
-    r"|[a-z][a-z0-9+.-]*://[^\s`\"'<>,;，。；、]+"
-    rf"|(?:[a-z]:\\|[~.]{{0,2}}/|[a-z0-9_.~-])[\w@+%~./\\:=-]*\.(?:{_EXTENSIONS})(?![a-z0-9_])"
-    r"|(?:[~.]{0,2}/|[a-z0-9_.~-][\w@+%~.-]*/)[a-z0-9_@+%~./=-]*"
-    rf"|[\w@+%~.-]+\.(?:{_EXTENSIONS})(?![a-z0-9_])"
-    r"|(?<![a-z0-9])(?:i?q\d\w*|b?f(?:p)?(?:16|32))(?![a-z0-9])|[a-z]*[a-z][a-z0-9.-]*_[a-z0-9_.-]*[a-z0-9]"
-    r"|(?<![a-z0-9])(?:gemma|llama|qwen|mistral|phi|smollm)(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?(?:[ :-]*\(?\d+(?:\.\d+)? ?[bm](?![a-z0-9])\)?)?"
-    r"(?:-[a-z][a-z0-9.-]*)?",
+    r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s`\"'<>,;，。；、]+"
+    rf"|(?<![a-z0-9_.~-])(?:[a-z]:\\|[~.]{{0,2}}/|[a-z0-9_.~-])[\w@+%~./\\:=-]{{0,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
+    r"|(?<![a-z0-9_.~-])(?:[~.]{0,2}/|[a-z0-9_.~-][\w@+%~.-]{0,100}/)(?:[a-z0-9_@+%~./=\u00c0-\u024f-])*"
+    rf"|(?<![\w@+%~.-])(?!{_BEFORE_NAMES})[\w@+%~.-]{{1,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
+    r"|(?<![a-z0-9])(?:i?q\d\w{0,6}|b?f(?:p)?(?:16|32))(?![a-z0-9])"
+    r"|(?<![a-z0-9_.-])[a-z][a-z0-9.-]{0,60}_[a-z0-9_.-]{0,100}[a-z0-9]"
+    r"|(?<![a-z0-9])(?:gemma|llama|qwen|mistral|phi|smollm)(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?"
+    r"(?:[ :-]{0,3}\(?\d+(?:\.\d+)? ?[bm](?![a-z0-9])\)?)?(?:-[a-z][a-z0-9.-]{0,40})?",
     re.IGNORECASE,
 )
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
-_NUMBER = r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
+_WORD = re.compile(rf"[{_LETTER}]+")
+_DIGITS = r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
+_HAN_DIGITS = "[一二两三四五六七八九十百千万]+"
 _GROUPED = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:[. \u00a0\u202f]\d{3})+(?![\d.,]*\d)")
 _DECIMAL = re.compile(r"(?<![\w.,])(?:0,\d+|\d+,\d{1,2})(?!\d|,\d)")
 # Words of numbers that stand for an article, a sign or something else as often.
@@ -54,15 +63,25 @@ _ENGLISH = word_set(
     "the and with for of to is are it its my our this that then use using please make want train on from into as by "
     "export give me i would like you can not but at rank epochs epoch rate learning run evaluate what how"
 )
+# English words that other languages have as well, or borrow.
+_BORROWED = word_set(
+    "plus plan plans changes change delete car bring undo time ignore execute process processes another leave format "
+    "simple normal original final local total minimal code machine service services support tickets client clients "
+    "message messages question answers notes article articles documents document page pages test tests main "
+    "fine note range grand large long longs port version type types base bases"
+)
+# Words too small to tell a language by themselves: they part two that are alike.
+_SMALL = {"pt": word_set("o e os as no na do da em um uma"), "es": word_set("el la los las y un una en del")}
 
 
 @dataclass(frozen=True)
 class _Glossary:
+    """Phrases of one language in lower case with their English, by their first word (by their first sign in Chinese)."""
+
+    phrases: dict[str, list[tuple[str, str]]]
+    patterns: list[list[str]]
     telling: frozenset[str]
     """Words that occur in this language and not in English."""
-    patterns: tuple[tuple[re.Pattern[str], str], ...]
-    words: re.Pattern[str]
-    meaning: dict[str, str]
 
 
 @functools.cache
@@ -71,41 +90,37 @@ def _glossary(language: str) -> _Glossary:
 
     file = Path(__file__).resolve().parent / "glossaries" / f"{language}.toml"
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    meaning = {
-        _folded(phrase): english
+    found = {
+        unicodedata.normalize("NFC", phrase): english
         for english, phrases in tables["words"].items()
         for phrase in phrases.split(", ")
         if phrase
     }
-    spaced = language != "zh"
-    edge = (rf"(?<![{_LETTER}])", rf"(?![{_LETTER}])") if spaced else ("", "")
-    longest = sorted(meaning, key=len, reverse=True)
-    words = re.compile("|".join(_bounded(phrase, edge) for phrase in longest), re.IGNORECASE)
-    patterns = tuple((_pattern(found, language), english) for found, english in tables["patterns"])
-    single = {word for phrase in meaning for word in re.split(r"[\s'-]+", phrase)}
-    telling = frozenset(word for word in single if word not in vocabulary() and len(word) > 1)
-    return _Glossary(telling, patterns, words, meaning)
+    table: dict[str, list[tuple[str, str]]] = {}
+    for phrase in sorted(found, key=len, reverse=True):
+        table.setdefault(_begin(phrase, 0, language), []).append((phrase, found[phrase]))
+    known = vocabulary()
+    words = {word for phrase in found for word in re.split(r"[ '-]", phrase)}
+    return _Glossary(
+        table, tables["patterns"], frozenset(word for word in words - known - _BORROWED if len(word) > 1)
+    )
 
 
-def _bounded(phrase: str, edge: tuple[str, str]) -> str:
-    text = re.escape(phrase).replace(r"\ ", r"\s+")
-    ascii_ends = phrase[:1].isascii(), phrase[-1:].isascii()  # `epoch` in a Chinese text has edges all the same
-    latin = (r"(?<![a-z])", r"(?![a-z])")
-    first, last = (edge[n] or (latin[n] if ascii_ends[n] else "") for n in (0, 1))
-    return f"{first}{text}{last if not phrase.endswith(chr(39)) else ''}"
+def _begin(text: str, position: int, language: str) -> str:
+    """By what phrases that stand at a place are looked up."""
+    word = None if language == "zh" and not text[position].isascii() else _WORD.match(text, position)
+    return word[0] if word else text[position]
 
 
-def _pattern(text: str, language: str) -> re.Pattern[str]:
-    """With `N` for a name and `D` for a number, and edges of words where the language has them."""
-    words = "|".join(sorted(small_numbers(language), key=len, reverse=True))
-    number = f"(?:{_NUMBER}|[一二两三四五六七八九十百千万]+)" if language == "zh" else f"(?:{_NUMBER}|{words})"
-    text = re.sub(r"(?<![A-Za-z\\])[ND](?![A-Za-z])", lambda sign: f"[{_NAMES}]" if sign[0] == "N" else number, text)
+@functools.cache
+def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
+    signs = {"N": f"[{_NAMES}]", "D": f"(?:{_DIGITS}|{_HAN_DIGITS if language == 'zh' else f'[{_WORDED}]'})"}
     edges = ("", "") if language == "zh" else (rf"(?<![{_LETTER}])", rf"(?![{_LETTER}])")
-    return re.compile(f"{edges[0]}(?:{text}){edges[1]}", re.IGNORECASE)
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower()
+    made = []
+    for text, english in _glossary(language).patterns:
+        meant = re.sub(r"(?<![A-Za-z\\])[ND](?![A-Za-z])", lambda sign: signs[sign[0]], text)
+        made.append((re.compile(f"{edges[0]}(?:{meant}){edges[1]}", re.IGNORECASE), f" {english} "))
+    return made
 
 
 def _masked(text: str) -> tuple[str, list[str]]:
@@ -116,8 +131,10 @@ def _masked(text: str) -> tuple[str, list[str]]:
         name = match[0]
         stop = re.search(r"[.,:!?)]+$", name)
         rest = stop[0] if stop and not re.search(r"[\"`'”»」』》]", name) else ""
+        if len(names) == _MOST_NAMES or len(name) == len(rest):
+            return name
         names.append(name[: len(name) - len(rest)])
-        return f" {chr(_FIRST + len(names) - 1)} {rest}" if len(names) < 0xFFF else name
+        return f" {chr(_FIRST + len(names) - 1)} {rest}"
 
     return _NAME.sub(taken, text), names
 
@@ -135,13 +152,13 @@ def language_of(text: str) -> str | None:
         return "hi"
     from .lexicon import vocabulary
 
-    words = re.findall(rf"[^\W\d_{_NAMES}][{_LETTER}]*", _folded(masked))
+    words = re.findall(rf"[^\W\d_{_NAMES}]+", masked.lower())
     strange = [word for word in words if word not in vocabulary()]
     if not strange:
         return None
     english = len([word for word in words if word in _ENGLISH])
-    hits = {language: len([word for word in strange if word in _glossary(language).telling]) for language in LANGUAGES}
-    best = max(LANGUAGES, key=lambda language: hits[language])
+    hits = {language: len([word for word in strange if word in _glossary(language).telling]) for language in _LATIN}
+    best = max(_LATIN, key=lambda language: (hits[language], len(_SMALL.get(language, word_set("")) & set(words))))
     return best if hits[best] > english / 2 else None
 
 
@@ -149,13 +166,10 @@ def _plain(text: str) -> str:
     """One form of what has several: composed letters, digits and marks of half width, plain apostrophes."""
     text = unicodedata.normalize("NFC", text).replace("’", "'")
     plain = "".join(
-        unicodedata.normalize("NFKC", char)
-        if "\uff01" <= char <= "\uff5e" or (char.isdigit() and not char.isascii() and char.isdecimal())
-        else char
+        str(unicodedata.digit(char)) if char.isdecimal() else chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char
         for char in text
     )
-    plain = re.sub(r"[\u0966-\u096f]", lambda match: str(unicodedata.digit(match[0])), plain)
-    return plain.translate(str.maketrans("。、।；：（）", ".,.;:()"))
+    return re.sub(r"[^\S\n]+", " ", plain.translate(str.maketrans("。、।；：（）", ".,.;:()")))
 
 
 def in_english(text: str) -> str:
@@ -170,30 +184,49 @@ def in_english(text: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _translated(text: str, language: str) -> str:
-    glossary = _glossary(language)
     masked, names = _masked(_plain(text))
     if language != "zh":
         masked = _GROUPED.sub(lambda match: re.sub(r"\D", "", match[0]), masked)
         masked = _DECIMAL.sub(lambda match: match[0].replace(",", "."), masked)
-    for found, english in glossary.patterns:
-        masked = found.sub(_spaced(english), masked)
-    pieces: list[str] = []
-    position = 0
-    for match in glossary.words.finditer(masked):
-        pieces += [_numbers(masked[position : match.start()]), f" {glossary.meaning[_key(match[0])]} "]
-        position = match.end()
-    masked = "".join([*pieces, _numbers(masked[position:])])
+    small = small_numbers(language)
+    masked = _WORD.sub(lambda match: _sign(small, match[0]), masked)
+    for found, english in _patterns(language):
+        masked = found.sub(english, masked)
+    masked = re.sub(f"[{_WORDED}]", lambda match: small[ord(match[0]) - _FIRST_NUMBER], masked)
+    masked = _worded(re.sub(r"[^\S\n]+", " ", masked), language)
     masked = re.sub(r"(?<=\d) +%", "%", masked)
     text = re.sub(rf"[{_NAMES}]", lambda match: _said(names[ord(match[0]) - _FIRST]), masked)
-    return re.sub(r"[^\S\n]+", " ", text).strip()
+    return re.sub(r" +(?=[,.;:!?](?: |$))", "", re.sub(r"[^\S\n]+", " ", text)).strip()
 
 
-def _key(found: str) -> str:
-    return re.sub(r"\s+", " ", _folded(found))
+def _sign(small: tuple[str, ...], word: str) -> str:
+    return chr(_FIRST_NUMBER + small.index(word.lower())) if word.lower() in small else word
 
 
-def _spaced(english: str) -> str:
-    return f" {english} "
+def _worded(text: str, language: str) -> str:
+    """The text with its known phrases in English, and the numbers between them in digits."""
+    phrases = _glossary(language).phrases
+    small = "".join(low if len(low := char.lower()) == 1 else char for char in text)
+    pieces: list[str] = []
+    position = between = 0
+    while position < len(text):
+        begin = _begin(small, position, language)
+        found = next((one for one in phrases.get(begin, ()) if _stands(one[0], small, position, language)), None)
+        if found is None:
+            position += len(begin)
+            continue
+        pieces += [_numbers(text[between:position]), f" {found[1]} "]
+        position = between = position + len(found[0])
+    return "".join([*pieces, _numbers(text[between:])])
+
+
+def _stands(phrase: str, text: str, position: int, language: str) -> bool:
+    """Whether a phrase stands at a place, and not as a part of a longer word."""
+    end = position + len(phrase)
+    if not text.startswith(phrase, position):
+        return False
+    open_end = phrase.endswith("'") or (language == "zh" and not phrase[-1].isascii())
+    return open_end or end == len(text) or not _WORD.match(text, end) or not _WORD.match(phrase[-1])
 
 
 def _said(name: str) -> str:
@@ -203,7 +236,7 @@ def _said(name: str) -> str:
 
 def _numbers(text: str) -> str:
     """Numbers in words as digits."""
-    spans = [span for span in number_spans(text) if not re.search(r"\d", span) and _folded(span) not in _NO_NUMBERS]
+    spans = [span for span in number_spans(text) if not re.search(r"\d", span) and span.lower() not in _NO_NUMBERS]
     for span in sorted(spans, key=len, reverse=True):
         edged = span if _HAN.search(span) else rf"(?<![{_LETTER}-]){re.escape(span)}(?![{_LETTER}-])"
         text = re.sub(edged, f" {read_number(span):g} ", text)
