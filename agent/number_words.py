@@ -243,6 +243,8 @@ def _han(text: str) -> tuple[float, str]:
         return _han(text[3:])[0] / 100, "%"
     if "分之" in text:
         below, above = text.split("分之")
+        if not _han(below)[0]:
+            raise ValueError("nothing is divided by 0")
         return _han(above)[0] / _han(below)[0], ""
     sign, text = (-1, text[1:]) if text.startswith("负") else (1, text)
     if not text:
@@ -254,7 +256,7 @@ def _han(text: str) -> tuple[float, str]:
         if mark in _HAN_SCALES:
             scale = _HAN_SCALES[mark]
             if scale == 10_000:
-                total, section, digit = total + (section + digit) * scale, 0.0, 0.0
+                total, section, digit = total + ((section + digit) or 1) * scale, 0.0, 0.0
             else:
                 section, digit = section + (digit or 1) * scale, 0.0
         elif mark == "半":

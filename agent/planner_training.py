@@ -28,12 +28,12 @@ from .planner_scores import scores
 
 __all__ = ["EARLIER", "RECIPE", "ROWS", "SEED", "is_better", "put_in_place", "train_planner"]
 
-ROWS, SEED = 8000, 1
+ROWS, SEED = 12_000, 1
 RECIPE: dict[str, Any] = {
     "base_model": BUNDLED_MODEL,
     "epochs": 1,
     "learning_rate": 3e-3,
-    "lora_r": 8,
+    "lora_r": 16,
     "batch_size": 8,
     "max_seq_length": 256,
     "warmup_steps": 20,

@@ -32,20 +32,34 @@ _FIRST_NUMBER = 0xF000  # and so are numbers in words while patterns are tried, 
 _WORDED = "\uf000-\uf7ff"
 _LETTER = r"\w\u0900-\u0963\u0966-\u097f"  # Devanagari's vowel signs are no \w
 _EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin"
-_BEFORE_NAMES = "[\u3400-\u9fff]{0,6}[用在把对将以从拿的是到为成]"  # `用rows.jsonl`: Chinese parts no words
 _NAME = re.compile(
     r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》|(?<!\w)'[^'\n]+'(?!\w)"
     r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s`\"'<>,;，。；、]+"
-    rf"|(?<![a-z0-9_.~-])(?:[a-z]:\\|[~.]{{0,2}}/|[a-z0-9_.~-])[\w@+%~./\\:=-]{{0,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
+    rf"|(?<![a-z0-9_.~-])(?:[a-z]:\\|[~.]{{0,2}}/|[a-z0-9_.~-])[\w@+%~./\\=-]{{0,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
     r"|(?<![a-z0-9_.~-])(?:[~.]{0,2}/|[a-z0-9_.~-][\w@+%~.-]{0,100}/)(?:[a-z0-9_@+%~./=\u00c0-\u024f-])*"
-    rf"|(?<![\w@+%~.-])(?!{_BEFORE_NAMES})[\w@+%~.-]{{1,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
+    rf"|(?<![\w@+%~.-])[\w@+%~.-]{{1,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
     r"|(?<![a-z0-9])(?:i?q\d\w{0,6}|b?f(?:p)?(?:16|32))(?![a-z0-9])"
     r"|(?<![a-z0-9_.-])[a-z][a-z0-9.-]{0,60}_[a-z0-9_.-]{0,100}[a-z0-9]"
-    r"|(?<![a-z0-9])(?:gemma|llama|qwen|mistral|phi|smollm)(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?"
+    r"|(?<![a-z0-9])(?:gemma|llama|qwen|mistral|phi|smollm)(?![a-z])(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?"
     r"(?:[ :-]{0,3}\(?\d+(?:\.\d+)? ?[bm](?![a-z0-9])\)?)?(?:-[a-z][a-z0-9.-]{0,40})?",
     re.IGNORECASE,
 )
 _HAN = re.compile(r"[\u3400-\u9fff]")
+_QUOTED = re.compile(r"(`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》)")
+# Where Chinese words and names meet without a space: behind a name, before one, and before a name in Chinese that a word
+# such as `用` leads to.
+_BEHIND = re.compile(
+    r"(?<=[a-z0-9%])(?=[\u3400-\u9fff])|(?<=/)(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*[./])", re.IGNORECASE
+)
+_BEFORE = re.compile(
+    r"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z0-9_~]|\.{0,2}/[a-z0-9_~])", re.IGNORECASE
+)
+_LED = re.compile(
+    r"((?<![应應通專专信费費])用|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|[存写放输出導换換改]+[到为成入為])"
+    rf"(?=[\u3400-\u9fff][\w-]*\.(?:{_EXTENSIONS}))",
+    re.IGNORECASE,
+)
+_WIDE = re.compile("[！-～、。]")
 _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 _WORD = re.compile(rf"[{_LETTER}]+")
 _DIGITS = r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
@@ -58,6 +72,7 @@ _NO_NUMBERS = word_set(
     "aucune nenhum nenhuma ohne sin sans sem without both beide ambos ambas seul seule só vez once unique único única "
     "einzige einzigen einzelne par paar half halb halbe medio moitié demi metade meio twice thrice couple"
 )
+_SCALES = ("tausend", "mil", "mille", "हज़ार", "हजार", "सौ", "लाख")
 # Words that only English uses: who writes several of them writes English.
 _ENGLISH = word_set(
     "the and with for of to is are it its my our this that then use using please make want train on from into as by "
@@ -71,7 +86,11 @@ _BORROWED = word_set(
     "fine note range grand large long longs port version type types base bases"
 )
 # Words too small to tell a language by themselves: they part two that are alike.
-_SMALL = {"pt": word_set("o e os as no na do da em um uma"), "es": word_set("el la los las y un una en del")}
+_SMALL = {
+    "pt": word_set("o e os as na do da em um uma"),
+    "es": word_set("el la los las y un una en del"),
+    "fr": word_set("le la les l d n j c qu du et un une au aux en"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +110,7 @@ def _glossary(language: str) -> _Glossary:
     file = Path(__file__).resolve().parent / "glossaries" / f"{language}.toml"
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
     found = {
-        unicodedata.normalize("NFC", phrase): english
+        _plain(phrase): english
         for english, phrases in tables["words"].items()
         for phrase in phrases.split(", ")
         if phrase
@@ -116,8 +135,9 @@ def _begin(text: str, position: int, language: str) -> str:
 def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     signs = {"N": f"[{_NAMES}]", "D": f"(?:{_DIGITS}|{_HAN_DIGITS if language == 'zh' else f'[{_WORDED}]'})"}
     edges = ("", "") if language == "zh" else (rf"(?<![{_LETTER}])", rf"(?![{_LETTER}])")
-    made = []
+    small, made = _small_numbers(language), []
     for text, english in _glossary(language).patterns:
+        text = _WORD.sub(lambda match: _sign(small, match[0]), text)
         meant = re.sub(r"(?<![A-Za-z\\])[ND](?![A-Za-z])", lambda sign: signs[sign[0]], text)
         made.append((re.compile(f"{edges[0]}(?:{meant}){edges[1]}", re.IGNORECASE), f" {english} "))
     return made
@@ -136,7 +156,17 @@ def _masked(text: str) -> tuple[str, list[str]]:
         names.append(name[: len(name) - len(rest)])
         return f" {chr(_FIRST + len(names) - 1)} {rest}"
 
-    return _NAME.sub(taken, text), names
+    return _NAME.sub(taken, _parted(text)), names
+
+
+def _parted(text: str) -> str:
+    """A Chinese text with a space wherever a name begins or ends; what stands in quotes is whole already."""
+    if not _HAN.search(text):
+        return text
+    return "".join(
+        piece if n % 2 else _LED.sub(r"\1 ", _BEFORE.sub(r"\1 ", _BEHIND.sub(" ", piece)))
+        for n, piece in enumerate(_QUOTED.split(text))
+    )
 
 
 def language_of(text: str) -> str | None:
@@ -145,7 +175,7 @@ def language_of(text: str) -> str | None:
     >>> language_of("Trainiere smollm2-135m auf a.jsonl, zwei Epochen"), language_of("train it for two epochs")
     ('de', None)
     """
-    masked = _masked(_plain(text))[0]
+    masked = _plain(_masked(text)[0])
     if _HAN.search(masked):
         return "zh"
     if _DEVANAGARI.search(masked):
@@ -163,13 +193,15 @@ def language_of(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """One form of what has several: composed letters, digits and marks of half width, plain apostrophes."""
+    """One form of what has several: composed letters, digits and marks of half width, plain apostrophes, and Hindi
+    without the dots that many leave out."""
     text = unicodedata.normalize("NFC", text).replace("’", "'")
     plain = "".join(
         str(unicodedata.digit(char)) if char.isdecimal() else chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char
         for char in text
     )
-    return re.sub(r"[^\S\n]+", " ", plain.translate(str.maketrans("。、।；：（）", ".,.;:()")))
+    plain = plain.replace("\u093c", "").replace("\u0901", "\u0902")
+    return re.sub(r"[^\S\n]+", " ", plain.translate(str.maketrans({"。": ".", "、": ", ", "।": ".", "；": ";", "：": ":", "（": "(", "）": ")"})))
 
 
 def in_english(text: str) -> str:
@@ -179,16 +211,19 @@ def in_english(text: str) -> str:
     'train smollm2-135m on a.jsonl , 2 epochs, learning rate 0.0002'
     """
     language = language_of(text)
-    return text if language is None else _translated(text, language)
+    if language is None:
+        return _plain(text) if _WIDE.search(text) else text
+    return _translated(text, language)
 
 
 @functools.lru_cache(maxsize=64)
 def _translated(text: str, language: str) -> str:
-    masked, names = _masked(_plain(text))
+    masked, names = _masked(text)
+    masked = _plain(masked)
     if language != "zh":
         masked = _GROUPED.sub(lambda match: re.sub(r"\D", "", match[0]), masked)
         masked = _DECIMAL.sub(lambda match: match[0].replace(",", "."), masked)
-    small = small_numbers(language)
+    small = _small_numbers(language)
     masked = _WORD.sub(lambda match: _sign(small, match[0]), masked)
     for found, english in _patterns(language):
         masked = found.sub(english, masked)
@@ -197,6 +232,11 @@ def _translated(text: str, language: str) -> str:
     masked = re.sub(r"(?<=\d) +%", "%", masked)
     text = re.sub(rf"[{_NAMES}]", lambda match: _said(names[ord(match[0]) - _FIRST]), masked)
     return re.sub(r" +(?=[,.;:!?](?: |$))", "", re.sub(r"[^\S\n]+", " ", text)).strip()
+
+
+@functools.cache
+def _small_numbers(language: str) -> tuple[str, ...]:
+    return tuple(map(_plain, small_numbers(language)))
 
 
 def _sign(small: tuple[str, ...], word: str) -> str:
@@ -236,8 +276,9 @@ def _said(name: str) -> str:
 
 def _numbers(text: str) -> str:
     """Numbers in words as digits."""
+    text = re.sub(rf"\d+ (?:{'|'.join(_SCALES)})(?![{_LETTER}])", lambda match: f"{read_number(match[0]):d}", text)
     spans = [span for span in number_spans(text) if not re.search(r"\d", span) and span.lower() not in _NO_NUMBERS]
     for span in sorted(spans, key=len, reverse=True):
         edged = span if _HAN.search(span) else rf"(?<![{_LETTER}-]){re.escape(span)}(?![{_LETTER}-])"
-        text = re.sub(edged, f" {read_number(span):g} ", text)
+        text = re.sub(edged, f" {read_number(span):.12g} ", text)
     return text
