@@ -31,7 +31,7 @@ _CONNECTORS = word_set(
     "of to at is be for around about exactly only just up a the set was should now from by it as approximately "
     "roughly first max maximum value down equal equals each with most over use using out go get have too also"
 )
-_VAGUE = word_set("negative high big huge large small tiny many several few some long short")
+_VAGUE = word_set("negative high big huge large small tiny many several few some long short enough")
 _SETTING = word_set("set change adjust modify tweak")
 _MAY_BE_NONE = {
     "finetune_unsloth.weight_decay",
@@ -204,6 +204,7 @@ def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
         (earlier := number_at(tokens, first - 2))
         and text_at(tokens, first - 1) in (",", "and", "or", "/", "&", "to")
         and isinstance(earlier.value, int) == isinstance(number.value, int)
+        and earlier.unit == number.unit
     ):
         first -= 2
     if number_at(tokens, first - 1) and not tokens[first].spaced:
@@ -220,6 +221,8 @@ def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
     if text_at(tokens, i + 1) in ("more", "less", "fewer") and len(numbers) == 1:
         sign = 1 if text_at(tokens, i + 1) == "more" else -1
         return bind(tokens, i, found, [{"plus": sign * number.value}])
+    if [text_at(tokens, i + 1), text_at(tokens, i + 2)] == ["on", "top"] and len(numbers) == 1:
+        return bind(tokens, i, found, [{"plus": number.value}])
     if text_at(tokens, first - 1) == "add" and len(numbers) == 1:
         return bind(tokens, i, found, [{"add": scaled(number, tokens[i])}])
     return bind(tokens, i, found, [scaled(token, tokens[i]) for token in numbers])
@@ -268,8 +271,9 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
     for i in labels:
         if tokens[i].used:
             continue
-        bare = not tokens[i].unit
-        if bare and text_at(tokens, i - 1) in ("no", "without", "zero") and tokens[i].value[0] in _MAY_BE_NONE:
+        bare = not tokens[i].unit and tokens[i].value[0] in _MAY_BE_NONE
+        behind = i + 1 + (text_at(tokens, i + 1) in ("=", ":", "of", "is"))
+        if bare and (text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off")):
             bind(tokens, i, found, [0])
         elif any(text_at(tokens, k) in ("default", "defaults") for k in range(i - 1, i + 5)):
             bind(tokens, i, found, [{"default": True}])

@@ -89,6 +89,8 @@ def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) 
             return SOURCE
     if tool in ("prepare_dataset", "finetune_unsloth") and lead.text in ("file", "folder", "in", "to") and marked:
         return SOURCE  # `prepare the file my_corpus`, `adapt it to the rows in my_corpus`
+    if "finetune_unsloth" in tools and lead.text in ("have", "got") and marked:
+        return SOURCE  # `I have my_corpus here`
     if tool == "prepare_dataset" and (lead.kind == "tool" or lead.text == "get") and (marked or plain):
         return SOURCE
     if (

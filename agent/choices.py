@@ -77,8 +77,11 @@ def read_bad_rows(reading: Reading) -> None:
         if token.text not in _BAD:
             continue
         near = {t.text for t in reading.tokens[max(0, i - 7) : i + 6] if t.kind == "word"}
-        if near & (_SKIPPING | _STOPPING):
-            reading.put("prepare_dataset.on_bad_rows", "skip" if near & _SKIPPING and "not" not in near else "error")
+        left_out = any(
+            reading.text(k) == "leave" and reading.text(k + 1) == "out" for k in range(max(0, i - 7), i)
+        )
+        if near & (_SKIPPING | _STOPPING) or left_out:
+            reading.put("prepare_dataset.on_bad_rows", "skip" if (left_out or near & _SKIPPING) and "not" not in near else "error")
             for t in reading.tokens[max(0, i - 3) : i + 3]:
                 if t.kind in ("word", "label") and not t.used and (t.text in _SKIPPING or t.kind == "label"):
                     t.used = True

@@ -48,8 +48,12 @@ def find_orders(reading: Reading) -> None:
 
 
 def _prepared(reading: Reading) -> None:
-    """`I want X prepared`: an order, where `the prepared rows` and `X is prepared` are none."""
+    """`I want X prepared`, `load X`: an order, where `the prepared rows` and `X is prepared` are none."""
     for i, token in enumerate(reading.tokens):
+        loaded = reading.tokens[i + 1] if i + 1 < len(reading.tokens) else None
+        if token.text == "load" and token.kind == "word" and loaded is not None and loaded.kind == "name":
+            token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"  # `load rows.csv`
+            reading.want["prepare_dataset"] = "verb"
         before = {reading.text(j) for j in range(max(0, i - 7), i)}
         if token.text == "prepared" and token.kind == "word" and before & {"want", "need", "have", "like", "get"}:
             if not before & {"already", "is", "was", "been"} and reading.tokens[i - 1].kind in ("name", "word", "set"):
@@ -101,11 +105,23 @@ def _settle_export(reading: Reading) -> None:
 
 def imply_training(reading: Reading, amounts: Amounts) -> None:
     """Values that only training has, or a model that opens a request with data, make it a training."""
-    if {"finetune_unsloth", "prepare_dataset"} & (set(reading.want) | reading.drop) or reading.last is not None:
+    if {"finetune_unsloth", "prepare_dataset"} & (set(reading.want) | reading.drop):
+        return
+    if reading.last is not None:
+        _train_what_is_prepared(reading)
         return
     own = any(keys[0].startswith("finetune_unsloth.") and len(keys) == 1 for keys, _, _ in amounts.values)
     if own and any(t.kind in ("model", "family") or (t.kind == "name" and "/" in t.text) for t in reading.tokens):
         reading.want["finetune_unsloth"] = "implied"
+
+
+def _train_what_is_prepared(reading: Reading) -> None:
+    """`and now qwen3 8b on that`, after data was prepared and nothing else."""
+    ran = {step.tool for step in reading.last.steps} if reading.last is not None else set()
+    for i, token in enumerate(reading.tokens):
+        points = reading.text(i + 1) in ("on", "with") and reading.text(i + 2) in ("it", "that", "this", "them", "these")
+        if token.kind == "model" and points and ran == {"prepare_dataset"}:
+            reading.want["finetune_unsloth"] = "implied"
 
 
 def imply_tools(reading: Reading, roles: Roles) -> None:

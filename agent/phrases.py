@@ -39,7 +39,7 @@ VERBS = {
     "run_eval": (
         "evaluate, eval, evals, evaluating, evaluation, evaluations, evaluated, benchmark, benchmarks, bench, "
         "benchmarking, benchmarked, score, scores, scored, test, tested, testing, measure, measured, assess, "
-        "how good, how well, how does it do, how does it perform, how is it, how it does, "
+        "check the quality, the quality of, how good, how well, how does it do, how does it perform, how is it, how it does, "
         "how it performs, how it scores, how well it does, how does it score, compare, compared, "
         "better than the base, better than base, perplexity, accuracy, quality check"
     ),
@@ -108,7 +108,7 @@ LABELS = {
     ),
     "finetune_unsloth.lora_alpha": "alpha, lora alpha, lora scale, scaling alpha",
     "finetune_unsloth.batch_size": (
-        "batch size, batch sizes, bs, batch, batches, batchsize, batches of, minibatch, mini batch, "
+        "batch size, batch sizes, bs, batch, batches, batchsize, batches of, minibatches of, minibatches, minibatch, mini batch, "
         "micro batch, micro batch size, train batch size, minibatch size, per device batch size, device batch size, "
         "per device train batch size, "
         "rows per step, rows per batch, "
@@ -211,7 +211,7 @@ CHOICES: dict[tuple[str, Any], str] = {
     ),
     ("run_eval.chat_template", True): (
         "with the chat template, with its chat template, with chat template, in the chat template, "
-        "in its chat template, using the chat template, apply the chat template, apply chat template, "
+        "in its chat template, using the chat template, using its chat template, apply the chat template, apply chat template, "
         "applying the chat template"
     ),
     ("export_gguf.check_fidelity", False): (

@@ -143,6 +143,9 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return DATASET if is_prepared(value) else SOURCE
     if labelled == CHECKPOINT and tool != "finetune_unsloth":
         return CHECKPOINT
+    modelled = any(other.kind in ("model", "family") for other in tokens)
+    if modelled and tool == "finetune_unsloth" and is_hub_id(value) and not _MODEL_HINT.search(value):
+        return SOURCE  # `take org/rows and train gemma3-1b with it`
     return _unlabelled(value, tool, preposition, labelled, tools, about, roles)
 
 
@@ -170,6 +173,8 @@ def _role_of_set(tokens: list[Token], i: int, tool: str, preposition: str, label
 
 def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, words: list[str]) -> bool:
     """Whether something shall be written to the place that the token at `i` names."""
+    if i + 1 < len(tokens) and tokens[i + 1].text == "through":  # `put it through mmlu`
+        return False
     if preposition in ("called", "named"):  # `a file called rows.csv` is there already
         return not _DATA_FILE.search(str(tokens[i].value)) or _written_earlier(tokens, i)
     if preposition in ("into", "→", ">", "onto"):
