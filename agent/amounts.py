@@ -58,11 +58,13 @@ def read_amounts(tokens: list[Token]) -> Amounts:
                 _ = sides[0](tokens, i, found) or sides[1](tokens, i, found)
     _shares(tokens, found)
     _shared(tokens, labels, found)
+    _both(tokens, labels, found)
     _apart(tokens, labels, found)
     for i in labels:
         if not tokens[i].used and found.unclear is None and (word := no_number(tokens, i)):
             found.unclear = (tokens[i].value, word)
-        if not tokens[i].used and found.unclear is None and (verb := _compared(tokens, i)):
+        bound = any({*keys} & {*tokens[i].value} for keys, _, _ in found.values)
+        if not tokens[i].used and not bound and found.unclear is None and (verb := _compared(tokens, i)):
             found.unclear = (tokens[i].value, verb)
     for i, token in enumerate(tokens):
         if token.kind == "word" and token.text in _FACTORS and not token.used and _stands_alone(tokens, i):
@@ -172,7 +174,9 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
     following = text_at(tokens, j + 1)
     times = number.unit == "x" or following in ("times", "fold", "x") or "factor" in words
     if times or ("by" in words and number.value):
-        sign = _direction(tokens, i) or (-1 if following in _DOWN else 1)
+        too = next((k for k in range(j + 1, j + 4) if text_at(tokens, k) == "too"), None)
+        wrong = 0 if too is None else -1 if text_at(tokens, too + 1) in ("high", "large", "big", "many", "much") else 1
+        sign = wrong or _direction(tokens, i) or (-1 if following in _DOWN else 1)
         number.used = True
         if number.unit == "%":
             return bind(tokens, i, found, [{"times": 1 + sign * number.value / 100}])
@@ -300,6 +304,16 @@ def _shared(tokens: list[Token], labels: list[int], found: Amounts) -> None:
         values = next((values for _, values, position in found.values if position == k and k in labels), None)
         if not tokens[i].used and not tokens[i].unit and values and text_at(tokens, i + 1) in ("and", "&", "/"):
             bind(tokens, i, found, list(values))
+
+
+def _both(tokens: list[Token], labels: list[int], found: Amounts) -> None:
+    """`double the rank and the batch size`: a label that follows one that is changed in proportion."""
+    for i in labels:
+        k = i - 2 - (text_at(tokens, i - 1) in ("the", "my"))
+        change = next((values for _, values, position in found.values if position == k and k in labels), None)
+        related = change is not None and isinstance(change[0], dict)
+        if related and not tokens[i].used and text_at(tokens, k + 1) in ("and", "&"):
+            bind(tokens, i, found, list(change or []))
 
 
 def _splits(tokens: list[Token], found: Amounts) -> None:

@@ -67,7 +67,7 @@ def _other_format(tokens: list[Token], want: dict[str, str]) -> str | None:
             return token.text
         lead = next((t.text for t in reversed(tokens[:i]) if t.text not in ("a", "an", "the")), "")
         ends = i + 1 == len(tokens) or tokens[i + 1].kind == "punct"
-        exported = governing_tool(tokens, i) in ("export", "export_gguf")
+        exported = governing_tool(tokens[: i + 1], i) in ("export", "export_gguf")
         if lead in ("as", "to", "into") and ends and exported and token.text not in vocabulary():
             return token.text
     return None

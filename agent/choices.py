@@ -1,5 +1,6 @@
 """Values that are words: precision and GGUF types, methods, splits, what a bad row does, which layers."""
 
+import itertools
 import re
 
 from tunesmith.tools.catalogue import LOAD_PRECISION
@@ -72,17 +73,17 @@ def read_bits_and_splits(reading: Reading) -> None:
 
 
 def read_bad_rows(reading: Reading) -> None:
-    """`skip broken rows`, `stop if a row is bad`."""
+    """`skip broken rows`, `leave out rows that are broken`, `stop if a row is bad`."""
     for i, token in enumerate(reading.tokens):
         if token.text not in _BAD:
             continue
         near = {t.text for t in reading.tokens[max(0, i - 7) : i + 6] if t.kind == "word"}
-        left_out = any(
-            reading.text(k) == "leave" and reading.text(k + 1) == "out" for k in range(max(0, i - 7), i)
-        )
-        if near & (_SKIPPING | _STOPPING) or left_out:
-            reading.put("prepare_dataset.on_bad_rows", "skip" if (left_out or near & _SKIPPING) and "not" not in near else "error")
-            for t in reading.tokens[max(0, i - 3) : i + 3]:
+        clause = max((k + 1 for k in range(i) if reading.tokens[k].kind == "punct"), default=0)
+        before = [t.text for t in reading.tokens[clause:i]]
+        skips = near & _SKIPPING or ("leave", "out") in itertools.pairwise(before)
+        if skips or near & _STOPPING:
+            reading.put("prepare_dataset.on_bad_rows", "skip" if skips and "not" not in before else "error")
+            for t in reading.tokens[max(clause, i - 3) : i + 3]:
                 if t.kind in ("word", "label") and not t.used and (t.text in _SKIPPING or t.kind == "label"):
                     t.used = True
 

@@ -162,7 +162,7 @@ NAMED = {
     "prepare_dataset.tokenizer": "tokenizer, tokeniser, tokenizer of, tokens with, tokenizer from",
     "output_dir": (
         "output dir, output folder, output directory, out dir, output, outdir, output path, save dir, "
-        "save path, out, destination"
+        "save path, destination"
     ),
     "prepare_dataset.split": "split",
     "finetune_unsloth.quant": (

@@ -18,6 +18,7 @@ __all__ = ["assign_roles", "is_prepared"]
 _SKIPPED = word_set(
     "the a an my our your this that file files folder in on at of called named is are was = : ( both new final"
 )
+_INFINITIVES = word_set("get have see use make take turn put run let be try give know find check tell")
 _DATA_PREPOSITIONS = word_set("on with using over from against at for")
 _WRITING = word_set("save write store put output place saved written saving writing call name publish deliver")
 _MODEL_HINT = re.compile(
@@ -90,7 +91,8 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
         if token.kind == "label" and token.value[0] not in NUMERIC:
             label = token
             break
-        if not preposition and token.text in (
+        leads = token.text != "to" or words[-2:-1] == [] or words[-2] not in _INFINITIVES  # `to get it merged`
+        if not preposition and leads and token.text in (
             "on", "with", "using", "over", "from", "against", "into", "to", "as", "in", "at", "of", "under", "for",
             "called", "named", "→", ">", "onto",
         ):  # fmt: skip
@@ -122,7 +124,10 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     value = str(token.value)
     as_base = as_what == BASE
     answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
-    placed = not answers and _is_destination(tokens, i, tool, preposition, words)
+    rows = _DATA_FILE.search(value) is not None  # what a tool writes is a folder or a .gguf
+    placed = not answers and not rows and _is_destination(tokens, i, tool, preposition, words)
+    if rows and labelled in (CHECKPOINT, GGUF_FILE):  # `run it over rows.jsonl`
+        labelled = ""
     writing = placed or labelled.endswith(("output_dir", "output_file"))
     if value.lower().endswith(".gguf"):
         if labelled == OUTPUT_FILE or (writing and tool != "run_eval"):
@@ -176,7 +181,7 @@ def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, wo
     if i + 1 < len(tokens) and tokens[i + 1].text == "through":  # `put it through mmlu`
         return False
     if preposition in ("called", "named"):  # `a file called rows.csv` is there already
-        return not _DATA_FILE.search(str(tokens[i].value)) or _written_earlier(tokens, i)
+        return bool({"into", "to", "in", "as"} & set(words)) or _written_earlier(tokens, i)
     if preposition in ("into", "→", ">", "onto"):
         return True
     if not preposition:

@@ -37,8 +37,9 @@ from .other_settings import other_settings
 from .plan import History
 from .reading import Reading
 from .references import read_references
-from .translation import in_english
 from .roles import assign_roles
+from .stories import ignore_stories
+from .translation import in_english
 from .words import family_members, word_set
 
 __all__ = ["UNUSED", "read"]
@@ -69,6 +70,7 @@ def read(text: str, history: History) -> Frame:
 
 def _read(reading: Reading) -> Frame:
     # In this order words stop being available to the next reader.
+    ignore_stories(reading.tokens)
     rest, others = other_settings(reading.tokens)
     reading.take(rest)
     read_bits_and_splits(reading)

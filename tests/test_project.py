@@ -128,7 +128,7 @@ def test_the_wheel_holds_the_contract_the_examples_the_prompts_and_every_module(
     source.mkdir()
     for name in ("__init__.py", "agents.md", "README.md", "pyproject.toml"):
         shutil.copy(ROOT / name, source)
-    for folder in (*PACKAGES, "examples"):
+    for folder in (*PACKAGES, "examples", "planner"):
         shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
     build = f"from setuptools import build_meta; build_meta.build_wheel({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True, check=True)
@@ -137,7 +137,10 @@ def test_the_wheel_holds_the_contract_the_examples_the_prompts_and_every_module(
     expected = {f"tunesmith/{path.relative_to(ROOT).as_posix()}" for path in SOURCES}
     expected |= {"tunesmith/__init__.py", "tunesmith/agents.md", "tunesmith/examples/tickets.jsonl"}
     expected |= {f"tunesmith/prompts/{path.name}" for path in (ROOT / "prompts").glob("*.*")}
-    expected |= {f"tunesmith/agent/lessons/{path.name}" for path in (ROOT / "agent" / "lessons").glob("*.toml")}
+    for folder in ("agent/lessons", "agent/glossaries", "planner"):
+        files = [path for path in (ROOT / folder).iterdir() if path.suffix in (".toml", ".gguf", ".json")]
+        assert files, folder
+        expected |= {f"tunesmith/{folder}/{path.name}" for path in files}
     assert expected <= names
 
 
