@@ -28,7 +28,7 @@ from .planner_scores import scores
 
 __all__ = ["EARLIER", "RECIPE", "ROWS", "SEED", "is_better", "put_in_place", "train_planner"]
 
-ROWS, SEED = 12_000, 1
+ROWS, SEED = 10_000, 1
 RECIPE: dict[str, Any] = {
     "base_model": BUNDLED_MODEL,
     "epochs": 1,
