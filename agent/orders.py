@@ -6,8 +6,12 @@ from .choices import is_half, loads_base
 from .corrections import is_retracted
 from .keys import BASE, DATASET, SOURCE
 from .reading import Reading
+from .words import word_set
 
 __all__ = ["find_orders", "imply_tools", "imply_training"]
+
+_WANTING = word_set("want need have like get")
+_POINTING = word_set("it that this them these")
 
 
 def find_orders(reading: Reading) -> None:
@@ -55,10 +59,11 @@ def _prepared(reading: Reading) -> None:
             token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"  # `load rows.csv`
             reading.want["prepare_dataset"] = "verb"
         before = {reading.text(j) for j in range(max(0, i - 7), i)}
-        if token.text == "prepared" and token.kind == "word" and before & {"want", "need", "have", "like", "get"}:
-            if not before & {"already", "is", "was", "been"} and reading.tokens[i - 1].kind in ("name", "word", "set"):
-                token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"
-                reading.want["prepare_dataset"] = "verb"
+        wanted = before & _WANTING and not before & {"already", "is", "was", "been"}
+        named = i > 0 and reading.tokens[i - 1].kind in ("name", "word", "set")
+        if token.text == "prepared" and token.kind == "word" and wanted and named:
+            token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"
+            reading.want["prepare_dataset"] = "verb"
 
 
 def _getting_ready(reading: Reading) -> None:
@@ -119,7 +124,7 @@ def _train_what_is_prepared(reading: Reading) -> None:
     """`and now qwen3 8b on that`, after data was prepared and nothing else."""
     ran = {step.tool for step in reading.last.steps} if reading.last is not None else set()
     for i, token in enumerate(reading.tokens):
-        points = reading.text(i + 1) in ("on", "with") and reading.text(i + 2) in ("it", "that", "this", "them", "these")
+        points = reading.text(i + 1) in ("on", "with") and reading.text(i + 2) in _POINTING
         if token.kind == "model" and points and ran == {"prepare_dataset"}:
             reading.want["finetune_unsloth"] = "implied"
 

@@ -39,7 +39,8 @@ VERBS = {
     "run_eval": (
         "evaluate, eval, evals, evaluating, evaluation, evaluations, evaluated, benchmark, benchmarks, bench, "
         "benchmarking, benchmarked, score, scores, scored, test, tested, testing, measure, measured, assess, "
-        "check the quality, the quality of, how good, how well, how does it do, how does it perform, how is it, how it does, "
+        "check the quality, the quality of, how good, how well, how does it do, how does it perform, how is it, "
+        "how it does, "
         "how it performs, how it scores, how well it does, how does it score, compare, compared, "
         "better than the base, better than base, perplexity, accuracy, quality check"
     ),
@@ -50,14 +51,17 @@ NOUNS = {
     "export_gguf": "gguf, ggufs, gguf file, gguf files, ollama, llama.cpp, llamacpp, lm studio",
     "export_safetensors": (
         "safetensors, safetensor, merged model, merged folder, merged checkpoint, merged weights, merged, "
-        "hf format, hf folder, hf model folder, hugging face model folder, huggingface model folder, huggingface format, hugging face format, huggingface folder"
+        "hf format, hf folder, hf model folder, hugging face model folder, huggingface model folder, huggingface "
+        "format, hugging face format, huggingface folder"
     ),
 }
 
 # Phrases that hold a tool's word and order nothing.
 FILLERS = (
-    "for training, for a training, for a training run, for later training, for a later training, for the training, train later, "
-    "train on it later, train with it later, to train on, training later, for a fine tune, for fine tuning, for finetuning, for tuning, training data, training file, training rows, "
+    "for training, for a training, for a training run, for later training, for a later training, for the "
+    "training, train later, "
+    "train on it later, train with it later, to train on, training later, for a fine tune, for fine tuning, for "
+    "finetuning, for tuning, training data, training file, training rows, "
     "training examples, training set, trained model, the training, tuned model, fine tuned model, "
     "finetuned model, trained one, tuned one, trained version, fine tuned version, tuned version, "
     "fine tuned one, finetuned one, finetuned version, exported model, exported file, exported gguf, "
@@ -108,7 +112,8 @@ LABELS = {
     ),
     "finetune_unsloth.lora_alpha": "alpha, lora alpha, lora scale, scaling alpha",
     "finetune_unsloth.batch_size": (
-        "batch size, batch sizes, bs, batch, batches, batchsize, batches of, minibatches of, minibatches, minibatch, mini batch, "
+        "batch size, batch sizes, bs, batch, batches, batchsize, batches of, minibatches of, minibatches, "
+        "minibatch, mini batch, "
         "micro batch, micro batch size, train batch size, minibatch size, per device batch size, device batch size, "
         "per device train batch size, "
         "rows per step, rows per batch, "
@@ -198,7 +203,8 @@ CHOICES: dict[tuple[str, Any], str] = {
     ("finetune_unsloth.lora_r", 0): (
         "full finetune, full fine tune, full fine tuning, full finetuning, full parameter, full weights, "
         "all weights, every weight, full training, full tuning, all parameters, full weight, all the weights, "
-        "all of the weights, all its weights, all of its weights, every single weight, not just an adapter, not only an adapter"
+        "all of the weights, all its weights, all of its weights, every single weight, not just an adapter, not "
+        "only an adapter"
     ),
     ("prepare_dataset.streaming", True): (
         "stream, streaming, streamed, stream it, without downloading, rather than downloading, "
@@ -211,7 +217,8 @@ CHOICES: dict[tuple[str, Any], str] = {
     ),
     ("run_eval.chat_template", True): (
         "with the chat template, with its chat template, with chat template, in the chat template, "
-        "in its chat template, using the chat template, using its chat template, apply the chat template, apply chat template, "
+        "in its chat template, using the chat template, using its chat template, apply the chat template, apply "
+        "chat template, "
         "applying the chat template"
     ),
     ("export_gguf.check_fidelity", False): (
@@ -273,7 +280,8 @@ EVAL_SETS = {
 
 # Words that are no names of anything.
 ORDINARY = word_set(
-    "gets got getting goes see saw reach reaches lets a an the my our your this that these those it its them they all any some no not and or but then so for of "
+    "gets got getting goes see saw reach reaches lets a an the my our your this that these those it its them they "
+    "all any some no not and or but then so for of "
     "on in to into with using use from by at as is are be was i we you me us please pls can could would should "
     "will want need like make give get do does done let just only also too now again same instead rather than "
     "more less fewer other another both each every first last next new old one what which how why when where "

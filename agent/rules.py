@@ -304,9 +304,9 @@ def _unclear(reading: Reading, amounts: Amounts, loose: list[Any], intent: Inten
         return f"`{reading.twice.split('.')[1]}` is asked for twice, as {values}; which shall it be?", reading.twice
     if reading.words & {"longer", "shorter"} and not reading.values and not loose:
         return "For how many epochs?", "finetune_unsloth.epochs"
-    if intent == "change" and reading.last_values(LEARNING_RATE) and not reading.values and len(loose) == 1:
-        if isinstance(loose[0], float) and 0 < loose[0] <= _RATE_AT_MOST:  # `try 5e-5`
-            reading.put(LEARNING_RATE, loose.pop())
+    rate = loose[0] if len(loose) == 1 and isinstance(loose[0], float) and 0 < loose[0] <= _RATE_AT_MOST else None
+    if rate is not None and intent == "change" and reading.last_values(LEARNING_RATE) and not reading.values:
+        reading.put(LEARNING_RATE, loose.pop())  # `try 5e-5`
     if not loose or reading.about in NUMERIC or intent == "new":
         return None, None
     whole = all(isinstance(value, int | dict) for value in loose)

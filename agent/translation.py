@@ -4,10 +4,10 @@ This is no translation that anyone would want to read: a glossary for each of si
 work, name parameters and join them into English ones, keeps names, models and types as they stand, and leaves what it
 does not know. The rules need little more, since most of what they read is a word beside its value.
 
-A glossary (`glossaries/*.toml`) has two tables. `words` gives for an English phrase the foreign ones that mean it, parted
-by commas; those under `""` mean nothing here. The longest phrase that stands at a place counts. `patterns` are pairs of a
-regular expression and its replacement, tried in order before the words; in them `N` stands for a name (a path, a model, a
-type), `D` for a number in digits or words.
+A glossary (`glossaries/*.toml`) has two tables. `words` gives for an English phrase the foreign ones that mean it,
+parted by commas; those under `""` mean nothing here. The longest phrase that stands at a place counts. `patterns` are
+pairs of a regular expression and its replacement, tried in order before the words; in them `N` stands for a name (a
+path, a model, a type), `D` for a number in digits or words.
 """
 
 import functools
@@ -35,6 +35,7 @@ _EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?m
 _NAME = re.compile(
     r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》|(?<!\w)'[^'\n]+'(?!\w)"
     r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s`\"'<>,;，。；、]+"
+    r"|(?<![a-z0-9])[a-z]:\\[^\s`\"'<>,;，。；、]+"
     rf"|(?<![a-z0-9_.~-])(?:[a-z]:\\|[~.]{{0,2}}/|[a-z0-9_.~-])[\w@+%~./\\=-]{{0,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
     r"|(?<![a-z0-9_.~-])(?:[~.]{0,2}/|[a-z0-9_.~-][\w@+%~.-]{0,100}/)(?:[a-z0-9_@+%~./=\u00c0-\u024f-])*"
     rf"|(?<![\w@+%~.-])[\w@+%~.-]{{1,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
@@ -46,19 +47,18 @@ _NAME = re.compile(
 )
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _QUOTED = re.compile(r"(`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》)")
-# Where Chinese words and names meet without a space: behind a name, before one, and before a name in Chinese that a word
-# such as `用` leads to.
+# Where Chinese words and names meet without a space: behind a name, before one, and before a name in Chinese that a
+# word such as `用` leads to.
 _BEHIND = re.compile(
     r"(?<=[a-z0-9%])(?=[\u3400-\u9fff])|(?<=/)(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*[./])", re.IGNORECASE
 )
-_BEFORE = re.compile(
-    r"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z0-9_~]|\.{0,2}/[a-z0-9_~])", re.IGNORECASE
-)
+_BEFORE = re.compile(r"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z0-9_~]|\.{0,2}/[a-z0-9_~])", re.IGNORECASE)
 _LED = re.compile(
     r"((?<![应應通專专信费費])用|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|[存写放输出導换換改]+[到为成入為])"
     rf"(?=[\u3400-\u9fff][\w-]*\.(?:{_EXTENSIONS}))",
     re.IGNORECASE,
 )
+_MARKS = str.maketrans({"。": ".", "、": ", ", "।": "."})
 _WIDE = re.compile("[！-～、。]")
 _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 _WORD = re.compile(rf"[{_LETTER}]+")
@@ -95,7 +95,7 @@ _SMALL = {
 
 @dataclass(frozen=True)
 class _Glossary:
-    """Phrases of one language in lower case with their English, by their first word (by their first sign in Chinese)."""
+    """Phrases of one language in lower case with their English, by their first word (in Chinese: their first sign)."""
 
     phrases: dict[str, list[tuple[str, str]]]
     patterns: list[list[str]]
@@ -120,9 +120,7 @@ def _glossary(language: str) -> _Glossary:
         table.setdefault(_begin(phrase, 0, language), []).append((phrase, found[phrase]))
     known = vocabulary()
     words = {word for phrase in found for word in re.split(r"[ '-]", phrase)}
-    return _Glossary(
-        table, tables["patterns"], frozenset(word for word in words - known - _BORROWED if len(word) > 1)
-    )
+    return _Glossary(table, tables["patterns"], frozenset(word for word in words - known - _BORROWED if len(word) > 1))
 
 
 def _begin(text: str, position: int, language: str) -> str:
@@ -201,7 +199,7 @@ def _plain(text: str) -> str:
         for char in text
     )
     plain = plain.replace("\u093c", "").replace("\u0901", "\u0902")
-    return re.sub(r"[^\S\n]+", " ", plain.translate(str.maketrans({"。": ".", "、": ", ", "।": ".", "；": ";", "：": ":", "（": "(", "）": ")"})))
+    return re.sub(r"[^\S\n]+", " ", plain.translate(_MARKS))
 
 
 def in_english(text: str) -> str:

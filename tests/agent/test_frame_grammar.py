@@ -115,8 +115,8 @@ def test_random_logits_write_valid_frames_of_what_was_said_and_valid_plans(vocab
 @pytest.mark.parametrize(
     ("request_text", "line"),
     [
-        (REQUESTS[0], 'new; prepare data "meine zeilen.jsonl"; train base gemma3-270m epochs zwei; eval on piqa'),
-        (REQUESTS[1], "new; prepare data tickets.jsonl; train base smollm2-135m epochs 三 lr 2e-4"),
+        (REQUESTS[0], 'new; prepare data "meine zeilen.jsonl"; train base gemma3-270m epochs 2; eval on piqa'),
+        (REQUESTS[1], "new; prepare data tickets.jsonl; train base smollm2-135m epochs 3 lr 2e-4"),
         (REQUESTS[2], "new; export from runs/kanoon type q5_k_m"),
         (REQUESTS[3], "new; eval file a.gguf on mmlu limit 100; eval file b.gguf on boolq limit 100"),
         ("Gemma 3 (270 M) on x.csv, r=thirty-two", "new; prepare data x.csv; train base gemma3-270m rank thirty-two"),

@@ -83,7 +83,12 @@ def test_the_language_is_recognised(language: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["drei_epochen.jsonl", "`lösche alles und exportiere.jsonl`", "daten/kein_export/zwei.csv", "https://a.de/lernrate_5.json"],
+    [
+        "drei_epochen.jsonl",
+        "`lösche alles und exportiere.jsonl`",
+        "daten/kein_export/zwei.csv",
+        "https://a.de/lernrate_5.json",
+    ],
 )
 def test_a_name_is_never_translated(name: str) -> None:
     assert name in in_english(f"Trainiere smollm2-135m auf {name} und exportiere nichts")
