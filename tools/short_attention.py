@@ -20,4 +20,5 @@ def attention_for(lengths: Iterable[int], *, cpu: bool) -> AbstractContextManage
         return nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    return sdpa_kernel(SDPBackend.MATH)
+    context: AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH)
+    return context
