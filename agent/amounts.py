@@ -24,7 +24,7 @@ _FACTORS = {
 _UP = word_set("increase raise up grow boost bump higher larger bigger greater more longer extend")
 _DOWN = word_set("reduce lower decrease cut drop shrink smaller less fewer down shorter divide lessen")
 _SMALL_WORDS = word_set(
-    "the my our a an as many much of number current amount total its existing your high low long size"
+    "the that this my our a an as many much of number current amount total its existing your high low long size"
 )
 _LEFT_FILLERS = _SMALL_WORDS | {"full", "whole", "complete", "max", "maximum", "bad", "good", "first", ")"}
 _CONNECTORS = word_set(
@@ -38,6 +38,8 @@ _MAY_BE_NONE = {
     "finetune_unsloth.warmup_steps",
     "prepare_dataset.heldout_fraction",
 }
+_LIMITS = {"finetune_unsloth.max_steps", "prepare_dataset.limit", "run_eval.limit"}
+_LIFTING = word_set("remove lift away drop without no")
 _HELDOUT = ("prepare_dataset.heldout_fraction",)
 _APART = word_set("held aside back apart reserve keep holdout out validation testing hold kept split")
 _BEFORE_VALUES = word_set("use try take set with using and rather , ; .") | {"", "\n"}
@@ -68,6 +70,10 @@ def read_amounts(tokens: list[Token]) -> Amounts:
         if not tokens[i].used and not bound and found.unclear is None and (verb := _compared(tokens, i)):
             found.unclear = (tokens[i].value, verb)
     for i, token in enumerate(tokens):
+        more = text_at(tokens, i + 1) == "more" and text_at(tokens, i + 2) in ("", ".", "!", ",")
+        if token.kind == "number" and not token.used and more and text_at(tokens, i - 1) not in ("or", "and"):
+            token.used = True  # `bump them by one more`
+            found.relative.append({"plus": token.value})
         if token.kind == "word" and token.text in _FACTORS and not token.used and _stands_alone(tokens, i):
             token.used = True
             found.relative.append({"times": _FACTORS[token.text]})
@@ -280,7 +286,9 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
         behind = i + 1 + (text_at(tokens, i + 1) in ("=", ":", "of", "is"))
         if bare and (text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off")):
             bind(tokens, i, found, [0])
-        elif any(text_at(tokens, k) in ("default", "defaults") for k in range(i - 1, i + 5)):
+        elif tokens[i].value[0] in _LIMITS and any(text_at(tokens, k) in _LIFTING for k in range(max(0, i - 4), i)):
+            bind(tokens, i, found, [{"default": True}])  # `take away the step limit`
+        elif any(text_at(tokens, k) in ("default", "defaults", "standard") for k in range(i - 1, i + 5)):
             bind(tokens, i, found, [{"default": True}])
     for j in range(1, len(tokens)):
         if text_at(tokens, j - 1) == "first" and (number := number_at(tokens, j)):  # `the first 10 only`

@@ -20,9 +20,11 @@ __all__ = [
     "read_named_words",
     "read_quantizations",
     "read_rest_of_a_type",
+    "read_whole_data",
 ]
 
 _BAD = word_set("bad broken invalid malformed corrupt corrupted faulty unreadable damaged")
+_DATA_WORDS = word_set("data dataset set rows examples samples file corpus")
 _SKIPPING = word_set(
     "skip ignore drop discard omit remove skipped dropped ignored skipping ignoring dropping throw throwing toss "
     "exclude"
@@ -70,6 +72,22 @@ def read_bits_and_splits(reading: Reading) -> None:
                     reading.tokens[j].kind = "filler"
                     reading.put("prepare_dataset.split", "train" if word == "training" else word)
                     break
+
+
+def read_whole_data(reading: Reading) -> None:
+    """`take the whole dataset instead of 1000 rows`: a limit that was set is lifted."""
+    limited = any(
+        step.origin.get("limit") in ("you", "last run") for step in reading.last_steps() if step.tool == "prepare_dataset"
+    )
+    for i, token in enumerate(reading.tokens if limited else []):
+        after = [t.text for t in reading.tokens[i + 1 : i + 4] if t.text not in ("of", "the", "my")]
+        if token.text in ("whole", "entire", "full", "all", "complete") and after and after[0] in _DATA_WORDS:
+            reading.values.setdefault("prepare_dataset.limit", [{"default": True}])
+            for number in reading.tokens[i:]:
+                number.used = number.used or (number.kind == "label" and number.text in _DATA_WORDS)
+                if number.kind == "number":
+                    number.kind = "filler"
+            return
 
 
 def read_bad_rows(reading: Reading) -> None:

@@ -7,7 +7,7 @@ from .words import Token, family_members, word_set
 __all__ = ["corrected", "is_retracted"]
 
 _MARKERS = word_set(
-    "sorry oops whoops wait actually rather correction er erm uh um hmm mean meant pardon apologies better nope"
+    "wanted sorry oops whoops wait actually rather correction er erm uh um hmm mean meant pardon apologies better nope"
 )
 _TAKEN_BACK = {("scratch", "that"), ("strike", "that"), ("make", "that"), ("second", "thought"), ("second", "thoughts")}
 _BETWEEN = _MARKERS | word_set(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .lexicon import read_tokens
-from .plan import History
+from .plan import History, Step
 from .words import Token, word_set
 
 __all__ = ["Reading"]
@@ -104,6 +104,10 @@ class Reading:
         follows = self.text(i + 1) in ("to", "with", "by", "for", "→", "into") and i + 2 < len(self.tokens)
         same_kind = follows and any(t.kind == self.tokens[i].kind for t in self.tokens[i + 2 : i + 4])
         return bool(same_kind and {"switch", "replace", "swap", "from", "change", "turn"} & set(before))
+
+    def last_steps(self) -> tuple[Step, ...]:
+        """The steps of the last plan."""
+        return self.last.steps if self.last is not None else ()
 
     def last_values(self, key: str) -> list[Any]:
         """A parameter's values in the steps of the last plan."""

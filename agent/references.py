@@ -35,7 +35,9 @@ def read_references(reading: Reading) -> None:
             reading.put(reading.about, offered[place])
             return
     gguf = any(t.kind == "name" and t.text.lower().endswith(".gguf") for t in reading.tokens)
-    if set(reading.want) == {"run_eval"} and not gguf and GGUF_FILE not in reading.values:
+    ran = {step.tool for step in reading.last.steps if not step.reuse} if reading.last is not None else set()
+    goes_on = not reading.want and ran == {"run_eval"} and "other" in reading.words
+    if (set(reading.want) == {"run_eval"} or goes_on) and not gguf and GGUF_FILE not in reading.values:
         _known_file(reading)
 
 

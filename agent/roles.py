@@ -53,7 +53,10 @@ def assign_roles(tokens: list[Token], tools: set[str], about: str | None, earlie
     `tools` are those that the request asks for, `earlier` those of the last plan, `about` is what was just asked.
     """
     exports_only = not tools and earlier <= {"export_gguf", "export_safetensors", "run_eval"}
-    tools = {"export_gguf"} if exports_only and earlier - {"run_eval"} and about is None else tools
+    if not tools and earlier == {"prepare_dataset"} and about is None:
+        tools = earlier  # `and put it into corpus/`
+    if exports_only and earlier - {"run_eval"} and about is None:
+        tools = {"export_gguf"} if "export_gguf" in earlier else {"export_safetensors"}
     roles = Roles()
     previous: tuple[str, int] | None = None
     for i, token in enumerate(tokens):

@@ -15,6 +15,7 @@ from .choices import (
     read_named_words,
     read_quantizations,
     read_rest_of_a_type,
+    read_whole_data,
 )
 from .corrections import corrected
 from .frame import Frame, Intent
@@ -76,6 +77,7 @@ def _read(reading: Reading) -> Frame:
     read_bits_and_splits(reading)
     reading.take(corrected(reading.tokens))
     read_bad_rows(reading)
+    read_whole_data(reading)
     amounts = read_amounts(reading.tokens)
     read_choices(reading)
     find_orders(reading)
@@ -89,6 +91,7 @@ def _read(reading: Reading) -> Frame:
     _take_roles(reading, roles)
     _take_amounts(reading, amounts)
     imply_tools(reading, roles)
+    _same_benchmark(reading)
     _take_back(reading)
     return _frame(reading, amounts, roles, others)
 
@@ -117,6 +120,20 @@ def _take_roles(reading: Reading, roles: Roles) -> None:
             reading.values.pop(SOURCE, None)
     if roles.family is None and BASE not in reading.values:
         _lone_size(reading)
+
+
+def _same_benchmark(reading: Reading) -> None:
+    """`run the benchmark on that too`: the set that was measured on before, where none is named."""
+    pointed = any(
+        token.value == "run_eval" and reading.text(i - 1) == "the" for i, token in enumerate(reading.tokens) if i
+    )
+    if not pointed or EVAL_SET in reading.values or any(step.tool == "run_eval" for step in reading.last_steps()):
+        return
+    for ran in reversed(reading.history.ran):
+        sets = [step.args["eval_set"] for step in ran.plan.steps if step.tool == "run_eval"]
+        if sets:
+            reading.put(EVAL_SET, *sets)
+            return
 
 
 def _take_back(reading: Reading) -> None:

@@ -182,9 +182,9 @@ def language_of(text: str) -> str | None:
 
     words = re.findall(rf"[^\W\d_{_NAMES}]+", masked.lower())
     strange = [word for word in words if word not in vocabulary()]
-    if not strange:
-        return None
     english = len([word for word in words if word in _ENGLISH])
+    if len(strange) <= english / 2:  # no glossary is opened for a strange word in an English sentence
+        return None
     hits = {language: len([word for word in strange if word in _glossary(language).telling]) for language in _LATIN}
     best = max(_LATIN, key=lambda language: (hits[language], len(_SMALL.get(language, word_set("")) & set(words))))
     return best if hits[best] > english / 2 else None

@@ -38,6 +38,7 @@ from tunesmith.tools.bundled_model import bundled_gguf
 
 ENGLISH = "Fine-tune smollm2-135m on tickets.jsonl for 2 epochs and export q4_k_m"
 GERMAN = "Trainiere smollm2-135m auf tickets.jsonl für zwei Epochen und exportiere als q4_k_m"
+ITALIAN = "Allena smollm2-135m usando tickets.jsonl per due epoche ed esportalo in q4_k_m"  # no glossary knows it
 
 
 def same(wanted: Any, got: Any) -> bool:
@@ -206,9 +207,10 @@ def main() -> int:
         )
     print_table(rows, ["planner", "exact", *kinds, "invented", "per turn", "asked", "memory"], data)
     print(f"\nwhole process, plain English, rules: {whole_process(ENGLISH, 'rules')}")
+    print(f"whole process, German, rules and glossary: {whole_process(GERMAN, 'rules')}")
     for path in options.adapter:
         if path.is_dir():
-            print(f"whole process, German, {path.name}: {whole_process(GERMAN, os.fspath(path.absolute()))}")
+            print(f"whole process, model asked, {path.name}: {whole_process(ITALIAN, os.fspath(path.absolute()))}")
     return 0
 
 
