@@ -166,7 +166,7 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
             break
         if word == "," and text_at(tokens, j + 1) in ("say", "like", "maybe", "perhaps"):
             j += 1  # `a lower learning rate, say 5e-5`
-        elif word not in _CONNECTORS | {"=", ":", "(", "factor", "in", "→", ">", "-", "~", "≈"}:
+        elif word not in _CONNECTORS | {"=", ":", "|", "(", "factor", "in", "→", ">", "-", "~", "≈"}:
             break
         words.append(word)
         j += 1
@@ -207,6 +207,8 @@ def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
         if text_at(tokens, i - 1) in ("a", "an", "one") and tokens[i].text in ("epoch", "pass"):
             return bind(tokens, i, found, [1])
         return False
+    if number.unit == "%" and tokens[i].value[0].endswith(".limit"):  # `5 % of the rows`
+        return False
     if text_at(tokens, j - 1) in ("every", "each"):  # `save every 10 steps` is no limit
         tokens[i].used = True
         return True
@@ -242,7 +244,11 @@ def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
 def _take(tokens: list[Token], label: int, j: int, found: Amounts) -> bool:
     """A value after its label, with those that follow in a list: `ranks 8, 16 and 32`."""
     taken = [j]
-    while text_at(tokens, taken[-1] + 1) in (",", "and", "/", "&", "or") and number_at(tokens, taken[-1] + 2):
+    while (
+        text_at(tokens, taken[-1] + 1) in (",", "and", "/", "&", "or")
+        and (further := number_at(tokens, taken[-1] + 2))
+        and isinstance(further.value, int) == isinstance(tokens[j].value, int)
+    ):
         taken.append(taken[-1] + 2)
     if (
         text_at(tokens, taken[-1] + 1) == ","

@@ -64,6 +64,8 @@ def _bare_role(tokens: list[Token], i: int, tools: set[str], about: str | None) 
     after = tokens[i + 1] if i + 1 < len(tokens) else Token("punct", "\n")
     determined = before.text in ("the", "a", "an", "this", "that")
     lead = tokens[i - 2] if determined and i > 1 else before
+    if before.text == "that" and lead.kind == "label":  # `a model that answers`
+        return ""
     noun_after = after.kind == "label" and SOURCE in after.value
     ends = after.kind != "word" or after.text in vocabulary()
     tool = governing_tool(tokens, i)

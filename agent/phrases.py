@@ -25,11 +25,11 @@ __all__ = [
 VERBS = {
     "prepare_dataset": (
         "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
-        "get ready, into shape, tokenize, make a training set, make training data, make training rows, data preparation"
+        "get ready, into shape, tokenize, tidy up, clean up, import, preparation, make a training set, make training data, make training rows, data preparation"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "
-        "tuned, trained, training, tuning, teach, adapt, specialise, specialize, qlora, lora finetune, "
+        "tuned, trained, training, tuning, teach, feed, adapt, specialise, specialize, qlora, lora finetune, "
         "lora fine tune, instruction tune, full finetune, full fine tune, full fine tuning, full finetuning, "
         "dpo tune, dpo train"
     ),
@@ -58,7 +58,8 @@ NOUNS = {
 
 # Phrases that hold a tool's word and order nothing.
 FILLERS = (
-    "for training, for a training, for a training run, for later training, for a later training, for the "
+    "so i can train, so that i can train, so we can train, so that we can train, to train on it, to train with it, "
+    "half precision, for training, for a training, for a training run, for later training, for a later training, for the "
     "training, train later, "
     "train on it later, train with it later, to train on, training later, for a fine tune, for fine tuning, for "
     "finetuning, for tuning, training data, training file, training rows, "
@@ -217,13 +218,14 @@ CHOICES: dict[tuple[str, Any], str] = {
     ),
     ("run_eval.chat_template", True): (
         "with the chat template, with its chat template, with chat template, in the chat template, "
-        "in its chat template, using the chat template, using its chat template, apply the chat template, apply "
+        "own chat template, built in chat template, in its chat template, using the chat template, using its chat template, apply the chat template, apply "
         "chat template, "
         "applying the chat template"
     ),
     ("export_gguf.check_fidelity", False): (
         "without the fidelity check, without fidelity check, no fidelity check, skip the fidelity check, "
-        "skip fidelity check, without checking fidelity"
+        "skip fidelity check, without checking fidelity, leave out the fidelity check, leave out fidelity check, "
+        "omit the fidelity check"
     ),
     ("export_gguf.imatrix", True): (
         "imatrix, i matrix, imatrix quant, imatrix quants, imatrix quantization, imatrix quantisation, "

@@ -9,7 +9,7 @@ from .words import Token, word_set
 __all__ = ["Reading"]
 
 _NEGATIONS = word_set(
-    "no not without skip never omit drop leave except forget cancel remove exclude nor dont skipping rather instead "
+    "no not neither without skip never omit drop leave except forget cancel remove exclude nor dont skipping rather instead "
     "avoid ditch"
 )
 _NEGATION_FILLERS = word_set(
@@ -95,6 +95,8 @@ class Reading:
         if after[0] in ("=", ":", "is", "step") and (
             after[1] in ("no", "false", "none", "off", "skip", "never") or after[1:] == ["not", "needed"]
         ):
+            return True
+        if after[0] == "no" and after[1] in (",", ".", ";", ""):  # `gguf no, safetensors yes`
             return True
         return after[0] == "nothing" or after[:2] in (["not", "needed"], ["not", "necessary"])
 

@@ -20,7 +20,7 @@ _SKIPPED = word_set(
 )
 _INFINITIVES = word_set("get have see use make take turn put run let be try give know find check tell")
 _DATA_PREPOSITIONS = word_set("on with using over from against at for")
-_WRITING = word_set("save write store put output place saved written saving writing call name publish deliver")
+_WRITING = word_set("keep save write store put output place saved written saving writing call name publish deliver")
 _MODEL_HINT = re.compile(
     r"gemma|llama|qwen|mistral|mixtral|phi-?\d|smollm|gpt|bert|falcon|olmo|granite|deepseek|yi-|tinyllama|t5|"
     r"\d+(\.\d+)?[bm]\b|instruct$|-it$|-base$|-chat$",
@@ -117,6 +117,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return DATA_DIR
     as_what = _label_after(tokens, i, {"as"})
     if token.kind in ("model", "family"):
+        if about == BASE and not roles.of(BASE):
+            return BASE
         if as_what == BASE or (labelled == BASE and tokens[i - 1].text in (":", "=")):
             return BASE
         training = "finetune_unsloth" in tools or ("finetune_unsloth" in earlier and not _object_of_export(tokens, i))
@@ -139,6 +141,8 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return OUTPUT_FILE if tools & {"export_gguf", "finetune_unsloth"} and not asks_eval else GGUF_FILE
     if writing:
         return labelled if labelled.endswith((".output_dir", ".output_file")) else _written_by(tool, tools, roles)
+    if "finetune_unsloth" in tools and "prepare_dataset" not in tools and is_prepared(value) and not labelled:
+        return DATASET  # `no need to prepare anything, data/train is ready`
     if labelled == BASE and not as_base and (as_what or _data_like(value)):
         labelled = ""  # `train a model on rows.jsonl`
     if as_base or labelled in (BASE, EVAL_SET, GGUF_FILE):

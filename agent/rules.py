@@ -41,7 +41,7 @@ from .references import read_references
 from .roles import assign_roles
 from .stories import ignore_stories
 from .translation import in_english
-from .words import family_members, word_set
+from .words import Token, family_members, word_set
 
 __all__ = ["UNUSED", "read"]
 
@@ -71,6 +71,7 @@ def read(text: str, history: History) -> Frame:
 
 def _read(reading: Reading) -> Frame:
     # In this order words stop being available to the next reader.
+    reading.take(_nothing_but(reading.tokens))
     ignore_stories(reading.tokens)
     rest, others = other_settings(reading.tokens)
     reading.take(rest)
@@ -94,6 +95,15 @@ def _read(reading: Reading) -> Frame:
     _same_benchmark(reading)
     _take_back(reading)
     return _frame(reading, amounts, roles, others)
+
+
+def _nothing_but(tokens: list[Token]) -> list[Token]:
+    """`nothing but` is `only`."""
+    kept = [token for i, token in enumerate(tokens) if not (i and token.text == "but" and tokens[i - 1].text == "nothing")]
+    if len(kept) < len(tokens):
+        for token in kept:
+            token.text = "only" if token.text == "nothing" else token.text
+    return kept
 
 
 def _take_roles(reading: Reading, roles: Roles) -> None:
