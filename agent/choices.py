@@ -77,7 +77,9 @@ def read_bits_and_splits(reading: Reading) -> None:
 def read_whole_data(reading: Reading) -> None:
     """`take the whole dataset instead of 1000 rows`: a limit that was set is lifted."""
     limited = any(
-        step.origin.get("limit") in ("you", "last run") for step in reading.last_steps() if step.tool == "prepare_dataset"
+        step.origin.get("limit") in ("you", "last run")
+        for step in reading.last_steps()
+        if step.tool == "prepare_dataset"
     )
     for i, token in enumerate(reading.tokens if limited else []):
         after = [t.text for t in reading.tokens[i + 1 : i + 4] if t.text not in ("of", "the", "my")]
@@ -163,7 +165,8 @@ def read_quantizations(reading: Reading) -> None:
                 value = LOAD_PRECISION[value]
         key = QUANT if loads else QUANTIZATION
         if reading.negated(i) or reading.given_up(i):
-            reading.without.setdefault(key, []).append(value)
+            if reading.last is not None:
+                reading.without.setdefault(key, []).append(value)
             continue
         measures = "run_eval" in reading.want or any(other.kind == "set" for other in reading.tokens)
         refers = reading.text(i - 1) in ("the", "that", "this") and measures

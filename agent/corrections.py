@@ -28,7 +28,10 @@ def corrected(tokens: list[Token]) -> list[Token]:
     while i < len(tokens):
         if _marks(tokens, i) and (new := _next_value(tokens, i)) is not None:
             old = _value_meant(tokens, i, new)
-            if old is not None:
+            refused = (
+                old is not None and old > 0 and tokens[old - 1].text in ("never", "not", "no", "forget", "neither")
+            )
+            if old is not None and not refused:
                 tokens = _replaced(tokens, old, i, new)
                 continue
         i += 1

@@ -282,7 +282,7 @@ EVAL_SETS = {
 
 # Words that are no names of anything.
 ORDINARY = word_set(
-    "gets got getting goes see saw reach reaches lets a an the my our your this that these those it its them they "
+    "never high low most least sooner gets got getting goes see saw reach reaches lets a an the my our your this that these those it its them they "
     "all any some no not and or but then so for of "
     "on in to into with using use from by at as is are be was i we you me us please pls can could would should "
     "will want need like make give get do does done let just only also too now again same instead rather than "

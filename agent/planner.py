@@ -51,7 +51,8 @@ def _starts_anew(frame: Frame, waiting: Frame, about: str | None) -> bool:
     if not frame.want:
         return False
     differing = {key for key, values in frame.values.items() if waiting.values.get(key, values) != values}
-    return bool(differing - {about}) or (bool(waiting.want) and not set(frame.want) & set(waiting.want))
+    other_work = bool(waiting.want) and not set(frame.want) & set(waiting.want) and about not in frame.values
+    return bool(differing - {about}) or other_work
 
 
 def plan_of(frame: Frame, text: str, history: History, on_disk: Callable[[str], bool]) -> Plan:

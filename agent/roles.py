@@ -100,7 +100,8 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
             "called", "named", "→", ">", "onto",
         ):  # fmt: skip
             preposition = token.text
-        if token.kind == "label" or (token.text not in _SKIPPED and token.text not in vocabulary()):
+        known = token.text in _SKIPPED or token.text in vocabulary() or token.kind == "filler"
+        if token.kind == "label" or not known:
             break
     return preposition, label, words
 
@@ -130,7 +131,7 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     as_base = as_what == BASE
     answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
     rows = _DATA_FILE.search(value) is not None  # what a tool writes is a folder or a .gguf
-    placed = not answers and not rows and _is_destination(tokens, i, tool, preposition, words)
+    placed = not answers and not rows and labelled != DATASET and _is_destination(tokens, i, tool, preposition, words)
     if rows and labelled in (CHECKPOINT, GGUF_FILE):  # `run it over rows.jsonl`
         labelled = ""
     writing = placed or labelled.endswith(("output_dir", "output_file"))

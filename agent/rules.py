@@ -99,7 +99,9 @@ def _read(reading: Reading) -> Frame:
 
 def _nothing_but(tokens: list[Token]) -> list[Token]:
     """`nothing but` is `only`."""
-    kept = [token for i, token in enumerate(tokens) if not (i and token.text == "but" and tokens[i - 1].text == "nothing")]
+    kept = [
+        token for i, token in enumerate(tokens) if not (i and token.text == "but" and tokens[i - 1].text == "nothing")
+    ]
     if len(kept) < len(tokens):
         for token in kept:
             token.text = "only" if token.text == "nothing" else token.text

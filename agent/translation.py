@@ -73,10 +73,10 @@ _NO_NUMBERS = word_set(
     "einzige einzigen einzelne par paar half halb halbe medio moitié demi metade meio twice thrice couple"
 )
 _SCALES = ("tausend", "mil", "mille", "हज़ार", "हजार", "सौ", "लाख")
-# Words that only English uses: who writes several of them writes English.
+# Words that join English sentences: who writes several of them writes English.
 _ENGLISH = word_set(
-    "the and with for of to is are it its my our this that then use using please make want train on from into as by "
-    "export give me i would like you can not but at rank epochs epoch rate learning run evaluate what how"
+    "the and with for of to is are it its my our this that then use using please make want on from into as by give me i "
+    "would like you can not but at what how"
 )
 # English words that other languages have as well, or borrow.
 _BORROWED = word_set(
