@@ -25,7 +25,8 @@ __all__ = [
 VERBS = {
     "prepare_dataset": (
         "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
-        "get ready, into shape, tokenize, tidy up, clean up, import, preparation, make a training set, make training data, make training rows, data preparation"
+        "get ready, into shape, tokenize, tidy up, clean up, import, preparation, make a training set, make "
+        "training data, make training rows, data preparation"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "
@@ -59,7 +60,8 @@ NOUNS = {
 # Phrases that hold a tool's word and order nothing.
 FILLERS = (
     "so i can train, so that i can train, so we can train, so that we can train, to train on it, to train with it, "
-    "half precision, for training, for a training, for a training run, for later training, for a later training, for the "
+    "half precision, for training, for a training, for a training run, for later training, for a later "
+    "training, for the "
     "training, train later, "
     "train on it later, train with it later, to train on, training later, for a fine tune, for fine tuning, for "
     "finetuning, for tuning, training data, training file, training rows, "
@@ -218,7 +220,8 @@ CHOICES: dict[tuple[str, Any], str] = {
     ),
     ("run_eval.chat_template", True): (
         "with the chat template, with its chat template, with chat template, in the chat template, "
-        "own chat template, built in chat template, in its chat template, using the chat template, using its chat template, apply the chat template, apply "
+        "own chat template, built in chat template, in its chat template, using the chat template, using its "
+        "chat template, apply the chat template, apply "
         "chat template, "
         "applying the chat template"
     ),
@@ -282,7 +285,8 @@ EVAL_SETS = {
 
 # Words that are no names of anything.
 ORDINARY = word_set(
-    "never high low most least sooner gets got getting goes see saw reach reaches lets a an the my our your this that these those it its them they "
+    "never high low most least sooner gets got getting goes see saw reach reaches lets a an the my our your "
+    "this that these those it its them they "
     "all any some no not and or but then so for of "
     "on in to into with using use from by at as is are be was i we you me us please pls can could would should "
     "will want need like make give get do does done let just only also too now again same instead rather than "

@@ -9,7 +9,8 @@ from .words import Token, word_set
 __all__ = ["Reading"]
 
 _NEGATIONS = word_set(
-    "no not neither without skip never omit drop leave except forget cancel remove exclude nor dont skipping rather instead "
+    "no not neither without skip never omit drop leave except forget cancel remove exclude nor dont skipping "
+    "rather instead "
     "avoid ditch"
 )
 _NEGATION_FILLERS = word_set(

@@ -12,10 +12,10 @@ _TELLING = word_set(
     "recommends recommended suggests suggested everyone tomorrow thought"
 )
 _TIMES = word_set("week month year night time weekend")
-_DONE = frozenset(
-    "trained, retrained, tuned, finetuned, fine tuned, exported, evaluated, scored, tested, benchmarked, measured, "
-    "quantized, quantised, converted, merged".split(", ")
-)
+_DONE = word_set(
+    "trained retrained tuned finetuned exported evaluated scored tested benchmarked measured quantized quantised converted "
+    "merged"
+) | {"fine tuned"}
 _HOLDING = word_set("holds contains says say reads")
 _JOINTS = frozenset({*STOPS, ",", ":", "but", "so", "-", "–", "—"})
 _VALUES = {"number", "set", "model", "family", "size", "label", "quant", "bits", "choice", "tool", "name"}

@@ -75,7 +75,8 @@ _NO_NUMBERS = word_set(
 _SCALES = ("tausend", "mil", "mille", "हज़ार", "हजार", "सौ", "लाख")
 # Words that join English sentences: who writes several of them writes English.
 _ENGLISH = word_set(
-    "the and with for of to is are it its my our this that then use using please make want on from into as by give me i "
+    "the and with for of to is are it its my our this that then use using please make want on from into as by "
+    "give me i "
     "would like you can not but at what how"
 )
 # English words that other languages have as well, or borrow.
