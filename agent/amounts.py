@@ -42,8 +42,9 @@ _LIMITS = {"finetune_unsloth.max_steps", "prepare_dataset.limit", "run_eval.limi
 _LIFTING = word_set("remove lift away drop without no")
 _HELDOUT = ("prepare_dataset.heldout_fraction",)
 _APART = word_set("held aside back apart reserve keep holdout out validation testing hold kept split")
+_WRONG = {**dict.fromkeys(("high", "large", "big", "many", "much"), -1), **dict.fromkeys(("low", "small", "few"), 1)}
 _BEFORE_VALUES = word_set("use try take set with using and rather , ; .") | {"", "\n"}
-_ASIDE = word_set("aside apart back held")
+_ASIDE = word_set("aside apart back")
 _PLUS = {"add", "another", "plus", "extra", "additional", "further", "adding"}
 
 
@@ -181,8 +182,7 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
     following = text_at(tokens, j + 1)
     times = number.unit == "x" or following in ("times", "fold", "x") or "factor" in words
     if times or ("by" in words and number.value):
-        too = next((k for k in range(j + 1, j + 4) if text_at(tokens, k) == "too"), None)
-        wrong = 0 if too is None else -1 if text_at(tokens, too + 1) in ("high", "large", "big", "many", "much") else 1
+        wrong = next((_WRONG[text_at(tokens, k + 1)] for k in range(j + 1, j + 4) if _is_wrong(tokens, k)), 0)
         sign = wrong or _direction(tokens, i) or (-1 if following in _DOWN else 1)
         number.used = True
         if number.unit == "%":
@@ -191,6 +191,11 @@ def _from_right(tokens: list[Token], i: int, found: Amounts) -> bool:
             return bind(tokens, i, found, [{"times": 1 / number.value if sign < 0 else number.value}])
         return bind(tokens, i, found, [{"plus": sign * number.value}])
     return _take(tokens, i, j, found)
+
+
+def _is_wrong(tokens: list[Token], i: int) -> bool:
+    """`too high`: what is to be changed the other way."""
+    return text_at(tokens, i) == "too" and text_at(tokens, i + 1) in _WRONG
 
 
 def _from_left(tokens: list[Token], i: int, found: Amounts) -> bool:
@@ -292,7 +297,7 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
         behind = i + 1 + (text_at(tokens, i + 1) in ("=", ":", "of", "is"))
         if bare and (text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off")):
             bind(tokens, i, found, [0])
-        elif tokens[i].value[0] in _LIMITS and any(text_at(tokens, k) in _LIFTING for k in range(max(0, i - 4), i)):
+        elif tokens[i].value[0] in _LIMITS and _is_lifted(tokens, i):
             bind(tokens, i, found, [{"default": True}])  # `take away the step limit`
         elif any(text_at(tokens, k) in ("default", "defaults", "standard") for k in range(i - 1, i + 5)):
             bind(tokens, i, found, [{"default": True}])
@@ -312,6 +317,14 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
         bind(tokens, open_labels[0], found, [scaled(tokens[numbers[0]], tokens[open_labels[0]])])
 
 
+def _is_lifted(tokens: list[Token], i: int) -> bool:
+    """`take away the step limit`, with nothing between but articles."""
+    j = i - 1
+    while text_at(tokens, j) in ("the", "that", "this", "any", "my"):
+        j -= 1
+    return text_at(tokens, j) in _LIFTING
+
+
 def _shared(tokens: list[Token], labels: list[int], found: Amounts) -> None:
     """`set the rank and alpha to 32`: a label without a number takes that of the next."""
     for i in labels:
@@ -326,8 +339,10 @@ def _both(tokens: list[Token], labels: list[int], found: Amounts) -> None:
     for i in labels:
         k = i - 2 - (text_at(tokens, i - 1) in ("the", "my"))
         change = next((values for _, values, position in found.values if position == k and k in labels), None)
-        related = change is not None and isinstance(change[0], dict)
-        if related and not tokens[i].used and text_at(tokens, k + 1) in ("and", "&"):
+        ends = text_at(tokens, i + 1) in ("", ".", ",", ";", "!", "please", "too", "\n", "then")
+        related = ends and change is not None and isinstance(change[0], dict) and "times" in change[0]
+        settled = any(token.kind == "number" and not token.used for token in tokens[i:])
+        if related and not settled and not tokens[i].used and text_at(tokens, k + 1) in ("and", "&"):
             bind(tokens, i, found, list(change or []))
 
 
@@ -353,7 +368,8 @@ def _shares(tokens: list[Token], found: Amounts) -> None:
             _purpose(tokens, position)
     for j, token in enumerate(tokens):
         share = token.value / 100 if token.kind == "number" and token.unit == "%" else None
-        if share is None and token.kind == "number" and 0 < token.value < 1 and text_at(tokens, j + 1) in _ASIDE:
+        apart = text_at(tokens, j + 1) in _ASIDE or (text_at(tokens, j + 1), text_at(tokens, j + 2)) == ("held", "out")
+        if share is None and token.kind == "number" and 0 < token.value < 1 and apart:
             share = token.value  # `set 0.2 aside`
         if share is None and token.kind == "word" and _FACTORS.get(token.text, 1) < 1 and text_at(tokens, j - 1) == "a":
             share = _FACTORS[token.text]

@@ -76,20 +76,29 @@ def read_bits_and_splits(reading: Reading) -> None:
 
 def read_whole_data(reading: Reading) -> None:
     """`take the whole dataset instead of 1000 rows`: a limit that was set is lifted."""
-    limited = any(
-        step.origin.get("limit") in ("you", "last run")
-        for step in reading.last_steps()
-        if step.tool == "prepare_dataset"
-    )
-    for i, token in enumerate(reading.tokens if limited else []):
+    steps = [step for step in reading.last_steps() if step.tool == "prepare_dataset"]
+    limited = any(step.origin.get("limit") in ("you", "last run") for step in steps)
+    if not limited or reading.words & _BAD or any(token.kind == "set" for token in reading.tokens):
+        return
+    for i, token in enumerate(reading.tokens):
         after = [t.text for t in reading.tokens[i + 1 : i + 4] if t.text not in ("of", "the", "my")]
-        if token.text in ("whole", "entire", "full", "all", "complete") and after and after[0] in _DATA_WORDS:
+        refused = "not" in (reading.text(i - 1), reading.text(i - 2))
+        if token.text in ("whole", "entire", "full", "all", "complete") and after[:1] and not refused:
+            if after[0] not in _DATA_WORDS:
+                continue
             reading.values.setdefault("prepare_dataset.limit", [{"default": True}])
-            for number in reading.tokens[i:]:
-                number.used = number.used or (number.kind == "label" and number.text in _DATA_WORDS)
-                if number.kind == "number":
-                    number.kind = "filler"
+            _forget_the_old(reading, i)
             return
+
+
+def _forget_the_old(reading: Reading, i: int) -> None:
+    """`instead of only 1000 rows`: the number behind it, up to the end of the clause, sets nothing."""
+    instead = next((j for j in range(i, len(reading.tokens)) if reading.text(j) == "instead"), None)
+    for j in range(instead, len(reading.tokens)) if instead is not None else ():
+        if reading.tokens[j].kind == "punct":
+            return
+        if reading.tokens[j].kind in ("number", "label"):
+            reading.tokens[j].kind = "filler"
 
 
 def read_bad_rows(reading: Reading) -> None:
@@ -115,6 +124,8 @@ def read_choices(reading: Reading) -> None:
             continue
         key, value = token.value
         token.used = True
+        if key == "finetune_unsloth.lora_r" and reading.text(i + 1) == "of" and i and reading.text(i - 1) == "export":
+            continue  # `export all the weights of runs/a` trains nothing
         off = {"off", "disable", "disabled"} & {reading.text(i - 1), reading.text(i + 1)}
         if off or reading.negated(i):
             if isinstance(value, bool):

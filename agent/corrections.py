@@ -52,6 +52,8 @@ def _marks(tokens: list[Token], i: int) -> bool:
     text, after = tokens[i].text, tokens[i + 1].text if i + 1 < len(tokens) else ""
     if tokens[i].kind != "word" or after == "than":
         return False
+    if text == "wanted":  # `I wanted the 3b`
+        return i > 0 and tokens[i - 1].text == "i"
     if text == "no":
         return after == "," or after in _MARKERS or after in ("make", "i", "use")
     if text == "better":

@@ -1,16 +1,20 @@
 """Which tools a message asks for, which it refuses, and which follow from what it names."""
 
+import re
+
 from .amount_values import Amounts
 from .bare_names import Roles
 from .choices import is_half, loads_base
 from .corrections import is_retracted
 from .keys import BASE, DATASET, SOURCE
 from .reading import Reading
+from .roles import is_prepared
 from .words import word_set
 
 __all__ = ["find_orders", "imply_tools", "imply_training"]
 
 _WANTING = word_set("want need have like get")
+_LOADING = word_set("load import")
 _POINTING = word_set("it that this them these")
 
 
@@ -40,7 +44,7 @@ def find_orders(reading: Reading) -> None:
                 exports = {"export_gguf", "export_safetensors"}
                 reading.retracted |= exports if tool == "export" else {tool}
             token.used, refused_until = True, i
-        elif not _refers(reading, i, tool, token.unit):
+        elif not _refers(reading, i, tool, token.unit) and not (tool == "finetune_unsloth" and _later(reading, i)):
             reading.want[tool] = "verb" if token.unit == "verb" else reading.want.get(tool, "noun")
     for i, token in enumerate(reading.tokens):
         file = token.kind == "name" and token.text.lower().endswith(".gguf")
@@ -52,18 +56,28 @@ def find_orders(reading: Reading) -> None:
 
 
 def _prepared(reading: Reading) -> None:
-    """`I want X prepared`, `load X`: an order, where `the prepared rows` and `X is prepared` are none."""
+    """`I want X prepared`, `load X`, `import X`: orders, where `the prepared rows` and `X is prepared` are none."""
     for i, token in enumerate(reading.tokens):
-        loaded = reading.tokens[i + 1] if i + 1 < len(reading.tokens) else None
-        if token.text == "load" and token.kind == "word" and loaded is not None and loaded.kind == "name":
-            token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"  # `load rows.csv`
-            reading.want["prepare_dataset"] = "verb"
         before = {reading.text(j) for j in range(max(0, i - 7), i)}
         wanted = before & _WANTING and not before & {"already", "is", "was", "been"}
-        named = i > 0 and reading.tokens[i - 1].kind in ("name", "word", "set")
-        if token.text == "prepared" and token.kind == "word" and wanted and named:
+        if token.kind != "word" or not (token.text in _LOADING or (token.text == "prepared" and wanted)):
+            continue
+        at = i - 1 if token.text == "prepared" else i + 1
+        named = reading.tokens[at] if 0 <= at < len(reading.tokens) else token
+        if named.kind == "set" or (named.kind == "name" and _is_raw(str(named.value))):
             token.kind, token.value, token.unit = "tool", "prepare_dataset", "verb"
             reading.want["prepare_dataset"] = "verb"
+
+
+def _is_raw(name: str) -> bool:
+    """Whether a name may be data that has to be prepared first."""
+    return not (name.lower().endswith(".gguf") or re.match(r"(\./)?(runs|models|checkpoints)/", name) or is_prepared(name))
+
+
+def _later(reading: Reading, i: int) -> bool:
+    """`prepare it so that I can train some day`: no model is named, so nothing is trained now."""
+    able = reading.text(i - 1) == "can" and {"so", "that"} & {reading.text(j) for j in range(max(0, i - 4), i)}
+    return bool(able) and not any(token.kind in ("model", "family") for token in reading.tokens)
 
 
 def _getting_ready(reading: Reading) -> None:
@@ -125,7 +139,8 @@ def _train_what_is_prepared(reading: Reading) -> None:
     ran = {step.tool for step in reading.last.steps} if reading.last is not None else set()
     for i, token in enumerate(reading.tokens):
         points = reading.text(i + 1) in ("on", "with") and reading.text(i + 2) in _POINTING
-        if token.kind == "model" and points and ran == {"prepare_dataset"}:
+        fresh = i == 0 or reading.tokens[i - 1].kind != "tool"
+        if token.kind == "model" and points and fresh and ran == {"prepare_dataset"}:
             reading.want["finetune_unsloth"] = "implied"
 
 

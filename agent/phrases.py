@@ -25,8 +25,8 @@ __all__ = [
 VERBS = {
     "prepare_dataset": (
         "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
-        "get ready, into shape, tokenize, tidy up, clean up, import, preparation, make a training set, make "
-        "training data, make training rows, data preparation"
+        "get ready, into shape, tokenize, tidy up, clean up, preparation of, do the data preparation, make a training set, make "
+        "training data, make training rows"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "
@@ -40,7 +40,7 @@ VERBS = {
     "run_eval": (
         "evaluate, eval, evals, evaluating, evaluation, evaluations, evaluated, benchmark, benchmarks, bench, "
         "benchmarking, benchmarked, score, scores, scored, test, tested, testing, measure, measured, assess, "
-        "check the quality, the quality of, how good, how well, how does it do, how does it perform, how is it, "
+        "check the quality, check the quality of, how good, how well, how does it do, how does it perform, how is it, "
         "how it does, "
         "how it performs, how it scores, how well it does, how does it score, compare, compared, "
         "better than the base, better than base, perplexity, accuracy, quality check"
@@ -59,7 +59,6 @@ NOUNS = {
 
 # Phrases that hold a tool's word and order nothing.
 FILLERS = (
-    "so i can train, so that i can train, so we can train, so that we can train, to train on it, to train with it, "
     "half precision, for training, for a training, for a training run, for later training, for a later "
     "training, for the "
     "training, train later, "
@@ -170,7 +169,7 @@ NAMED = {
     "prepare_dataset.tokenizer": "tokenizer, tokeniser, tokenizer of, tokens with, tokenizer from",
     "output_dir": (
         "output dir, output folder, output directory, out dir, output, outdir, output path, save dir, "
-        "save path, destination"
+        "save path, out, destination"
     ),
     "prepare_dataset.split": "split",
     "finetune_unsloth.quant": (
@@ -206,7 +205,7 @@ CHOICES: dict[tuple[str, Any], str] = {
     ("finetune_unsloth.lora_r", 0): (
         "full finetune, full fine tune, full fine tuning, full finetuning, full parameter, full weights, "
         "all weights, every weight, full training, full tuning, all parameters, full weight, all the weights, "
-        "all of the weights, all its weights, all of its weights, every single weight, not just an adapter, not "
+        "all of the weights, every single weight, not just an adapter, not "
         "only an adapter"
     ),
     ("prepare_dataset.streaming", True): (

@@ -91,7 +91,8 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
         if token.kind == "punct" and token.text in (",", *STOPS):
             break
         words.append(token.text)
-        if token.kind == "label" and token.value[0] not in NUMERIC:
+        apart = token.text == "out" and j < i - 1 and tokens[j + 1].text not in ("=", ":")  # `find out how x.gguf does`
+        if token.kind == "label" and token.value[0] not in NUMERIC and not apart:
             label = token
             break
         leads = token.text != "to" or words[-2:-1] == [] or words[-2] not in _INFINITIVES  # `to get it merged`
@@ -101,7 +102,7 @@ def _before(tokens: list[Token], i: int) -> tuple[str, Token | None, list[str]]:
         ):  # fmt: skip
             preposition = token.text
         known = token.text in _SKIPPED or token.text in vocabulary() or token.kind == "filler"
-        if token.kind == "label" or not known:
+        if (token.kind == "label" and not apart) or not known:
             break
     return preposition, label, words
 
@@ -118,7 +119,7 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return DATA_DIR
     as_what = _label_after(tokens, i, {"as"})
     if token.kind in ("model", "family"):
-        if about == BASE and not roles.of(BASE):
+        if about == BASE and not roles.of(BASE) and not _object_of_export(tokens, i):
             return BASE
         if as_what == BASE or (labelled == BASE and tokens[i - 1].text in (":", "=")):
             return BASE
@@ -131,7 +132,7 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     as_base = as_what == BASE
     answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
     rows = _DATA_FILE.search(value) is not None  # what a tool writes is a folder or a .gguf
-    placed = not answers and not rows and labelled != DATASET and _is_destination(tokens, i, tool, preposition, words)
+    placed = not answers and not (rows and not roles.of(SOURCE)) and labelled != DATASET and _is_destination(tokens, i, tool, preposition, words)
     if rows and labelled in (CHECKPOINT, GGUF_FILE):  # `run it over rows.jsonl`
         labelled = ""
     writing = placed or labelled.endswith(("output_dir", "output_file"))
@@ -156,8 +157,14 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
         return DATASET if is_prepared(value) else SOURCE
     if labelled == CHECKPOINT and tool != "finetune_unsloth":
         return CHECKPOINT
-    modelled = any(other.kind in ("model", "family") for other in tokens)
-    if modelled and tool == "finetune_unsloth" and is_hub_id(value) and not _MODEL_HINT.search(value):
+    modelled = any(
+        other.kind in ("model", "family") and tokens[j - 1].text not in ("not", "of", "than")
+        for j, other in enumerate(tokens)
+    )
+    rows_too = any(other.kind == "name" and other is not token and _data_like(str(other.value)) for other in tokens)
+    direct = i > 0 and tokens[i - 1].kind == "tool"
+    hub_rows = modelled and not rows_too and not direct and is_hub_id(value) and not _MODEL_HINT.search(value)
+    if hub_rows and tool == "finetune_unsloth":
         return SOURCE  # `take org/rows and train gemma3-1b with it`
     return _unlabelled(value, tool, preposition, labelled, tools, about, roles)
 
@@ -189,7 +196,8 @@ def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, wo
     if i + 1 < len(tokens) and tokens[i + 1].text == "through":  # `put it through mmlu`
         return False
     if preposition in ("called", "named"):  # `a file called rows.csv` is there already
-        return bool({"into", "to", "in", "as"} & set(words)) or _written_earlier(tokens, i)
+        there = {"have", "inherited", "got", "there", "exists", "found"} & {token.text for token in tokens[max(0, i - 7) : i]}
+        return not there and (not _DATA_FILE.search(str(tokens[i].value)) or _written_earlier(tokens, i))
     if preposition in ("into", "→", ">", "onto"):
         return True
     if not preposition:

@@ -72,7 +72,8 @@ def read(text: str, history: History) -> Frame:
 def _read(reading: Reading) -> Frame:
     # In this order words stop being available to the next reader.
     reading.take(_nothing_but(reading.tokens))
-    ignore_stories(reading.tokens)
+    if told := ignore_stories(reading.tokens):
+        reading.remarks.append(f"I took `{' '.join(told)}` for a story that sets nothing")
     rest, others = other_settings(reading.tokens)
     reading.take(rest)
     read_bits_and_splits(reading)
@@ -306,7 +307,11 @@ def _more(reading: Reading, intent: Intent) -> tuple[str, ...]:
     makes = bool({"make", "give", "need", "want", "get", "produce", "create"} & reading.words)
     made = bool({"make", "turn"} & reading.words) and bool({"it", "that", "them"} & reading.words)
     made |= any(reading.text(i) == "make" and reading.text(i + 1) == "the" for i in range(len(reading.tokens)))
-    made |= {"should", "be"} <= reading.words
+    made |= any(
+        (reading.text(i - 2), reading.text(i - 1)) == ("should", "be") and token.kind in ("quant", "set", "bits")
+        for i, token in enumerate(reading.tokens)
+        if i > 1
+    )
     replacing = bool(reading.words & (_REPLACING | {"not"})) or (made and not reading.words & {"also", "too", "well"})
     keys = []
     for key in (QUANTIZATION, EVAL_SET, GGUF_FILE, CHECKPOINT):
@@ -335,7 +340,8 @@ def _unclear(reading: Reading, amounts: Amounts, loose: list[Any], intent: Inten
         return "For how many epochs?", "finetune_unsloth.epochs"
     rate = loose[0] if len(loose) == 1 and isinstance(loose[0], float) and 0 < loose[0] <= _RATE_AT_MOST else None
     if rate is not None and intent == "change" and reading.last_values(LEARNING_RATE) and not reading.values:
-        reading.put(LEARNING_RATE, loose.pop())  # `try 5e-5`
+        if not any(float in field_types(key) for key in _focus(reading)):
+            reading.put(LEARNING_RATE, loose.pop())  # `try 5e-5`
     if not loose or reading.about in NUMERIC or intent == "new":
         return None, None
     whole = all(isinstance(value, int | dict) for value in loose)
