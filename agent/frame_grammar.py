@@ -20,7 +20,7 @@ from tunesmith.tools.registry import TOOLS
 
 from . import contract
 from .frame import Frame
-from .frame_prompt import prompt
+from .frame_prompt import LONGEST, prompt
 from .frame_words import TOOLS_AS, keys
 from .keys import BASE, CHECKPOINT, DATA_DIR, DATASET, EVAL_SET, GGUF_FILE, SOURCE, TARGETS, TOKENIZER
 from .lexicon import NUMERIC, field_types
@@ -118,8 +118,8 @@ def numbers_in(text: str) -> list[str]:
 def grammar(text: str, history: History) -> str:
     """The Lark text of every answer that a request may have, in the light of what ran before."""
     shown = prompt(text, history)
-    text = prompt(text, History())  # as much of it as the model reads
-    names = dict.fromkeys(names_in(text))
+    names = dict.fromkeys(names_in(text[:LONGEST]))  # as the user wrote them
+    text = prompt(text, History())  # as the model reads it
     pending = history.pending.pending if history.pending else None
     waiting = Frame.from_json(pending["frame"]) if pending else None
     if waiting is not None:

@@ -8,12 +8,12 @@ from .pipeline import INPUT, OUTPUT
 from .plan import History, Plan
 from .translation import in_english
 
-__all__ = ["SYSTEM", "prompt", "rendered"]
+__all__ = ["LONGEST", "SYSTEM", "prompt", "rendered"]
 
 SYSTEM = "plan"
 """The system message before every prompt."""
 
-_LONGEST = 2_000  # characters of a request that the model reads
+LONGEST = 2_000  # characters of a request that the model reads
 
 
 def rendered(text: str) -> str:
@@ -41,7 +41,7 @@ def prompt(text: str, history: History) -> str:
         about = pending.get("about")
         asked = f"{TOOLS_AS[about.split('.')[0]]} {key_of(about)}" if about else "what"
         lines.append(f"open: {_written(waiting)}\nasked: {asked}")
-    return "\n".join([*lines, in_english(text.strip()[:_LONGEST])])
+    return "\n".join([*lines, in_english(text.strip()[:LONGEST])])
 
 
 def _written(frame: Frame) -> str:

@@ -71,7 +71,9 @@ def _prepared(reading: Reading) -> None:
 
 def _is_raw(name: str) -> bool:
     """Whether a name may be data that has to be prepared first."""
-    return not (name.lower().endswith(".gguf") or re.match(r"(\./)?(runs|models|checkpoints)/", name) or is_prepared(name))
+    return not (
+        name.lower().endswith(".gguf") or re.match(r"(\./)?(runs|models|checkpoints)/", name) or is_prepared(name)
+    )
 
 
 def _later(reading: Reading, i: int) -> bool:

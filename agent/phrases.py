@@ -25,8 +25,8 @@ __all__ = [
 VERBS = {
     "prepare_dataset": (
         "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
-        "get ready, into shape, tokenize, tidy up, clean up, preparation of, do the data preparation, make a training set, make "
-        "training data, make training rows"
+        "get ready, into shape, tokenize, tidy up, clean up, preparation of, do the data preparation, "
+        "make a training set, make training data, make training rows"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "

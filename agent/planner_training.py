@@ -148,6 +148,7 @@ def _made(work: Path, text: str, on_event: Listener | None) -> Path:
     run("prepare_dataset", source=str(source), output_dir=str(work / "data"), heldout_fraction=0)
     run("finetune_unsloth", dataset=str(work / "data" / "train"), output_dir=str(work / "run"), **RECIPE)
     full = work / "export" / "full.gguf"
+    full.unlink(missing_ok=True)  # of a call that was stopped between this step and the next
     run("export_gguf", checkpoint_dir=str(work / "run"), quantization="lora", output_file=str(full))
     partial = work / "export" / f"{ADAPTER_FILE}.partial"
     halve_lora_gguf(full, partial)

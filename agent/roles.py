@@ -132,7 +132,12 @@ def _role(tokens: list[Token], i: int, tools: set[str], about: str | None, roles
     as_base = as_what == BASE
     answers = not tools and about in (SOURCE, BASE, CHECKPOINT, GGUF_FILE)  # `the file is called rows.jsonl`
     rows = _DATA_FILE.search(value) is not None  # what a tool writes is a folder or a .gguf
-    placed = not answers and not (rows and not roles.of(SOURCE)) and labelled != DATASET and _is_destination(tokens, i, tool, preposition, words)
+    placed = (
+        not answers
+        and not (rows and not roles.of(SOURCE))
+        and labelled != DATASET
+        and _is_destination(tokens, i, tool, preposition, words)
+    )
     if rows and labelled in (CHECKPOINT, GGUF_FILE):  # `run it over rows.jsonl`
         labelled = ""
     writing = placed or labelled.endswith(("output_dir", "output_file"))
@@ -196,7 +201,9 @@ def _is_destination(tokens: list[Token], i: int, tool: str, preposition: str, wo
     if i + 1 < len(tokens) and tokens[i + 1].text == "through":  # `put it through mmlu`
         return False
     if preposition in ("called", "named"):  # `a file called rows.csv` is there already
-        there = {"have", "inherited", "got", "there", "exists", "found"} & {token.text for token in tokens[max(0, i - 7) : i]}
+        there = {"have", "inherited", "got", "there", "exists", "found"} & {
+            token.text for token in tokens[max(0, i - 7) : i]
+        }
         return not there and (not _DATA_FILE.search(str(tokens[i].value)) or _written_earlier(tokens, i))
     if preposition in ("into", "→", ">", "onto"):
         return True

@@ -339,9 +339,9 @@ def _unclear(reading: Reading, amounts: Amounts, loose: list[Any], intent: Inten
     if reading.words & {"longer", "shorter"} and not reading.values and not loose:
         return "For how many epochs?", "finetune_unsloth.epochs"
     rate = loose[0] if len(loose) == 1 and isinstance(loose[0], float) and 0 < loose[0] <= _RATE_AT_MOST else None
-    if rate is not None and intent == "change" and reading.last_values(LEARNING_RATE) and not reading.values:
-        if not any(float in field_types(key) for key in _focus(reading)):
-            reading.put(LEARNING_RATE, loose.pop())  # `try 5e-5`
+    trains = intent == "change" and bool(reading.last_values(LEARNING_RATE)) and not reading.values
+    if rate is not None and trains and not any(float in field_types(key) for key in _focus(reading)):
+        reading.put(LEARNING_RATE, loose.pop())  # `try 5e-5`
     if not loose or reading.about in NUMERIC or intent == "new":
         return None, None
     whole = all(isinstance(value, int | dict) for value in loose)

@@ -54,7 +54,7 @@ def ignore_stories(tokens: list[Token]) -> list[str]:
 
 
 def _tells(clause: list[Token]) -> str:
-    """`past` for a clause that speaks of another time, `others` of another person; empty where it may order something."""
+    """`past` for a clause that speaks of another time, `others` of other people; empty where it may order something."""
     if any(token.kind == "tool" and token.text.split()[-1] not in _DONE for token in clause):
         return ""
     words = [token.text for token in clause]

@@ -17,8 +17,9 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from .lexicon import vocabulary
 from .number_words import number_spans, read_number, small_numbers
-from .words import word_set
+from .words import tokenize, word_set
 
 __all__ = ["LANGUAGES", "in_english", "language_of"]
 
@@ -32,40 +33,49 @@ _FIRST_NUMBER = 0xF000  # and so are numbers in words while patterns are tried, 
 _WORDED = "\uf000-\uf7ff"
 _LETTER = r"\w\u0900-\u0963\u0966-\u097f"  # Devanagari's vowel signs are no \w
 _EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin"
-_NAME = re.compile(
+_QUOTED = re.compile(
     r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》|(?<!\w)'[^'\n]+'(?!\w)"
-    r"|(?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,20}://[^\s`\"'<>,;，。；、]+"
-    r"|(?<![a-z0-9])[a-z]:\\[^\s`\"'<>,;，。；、]+"
-    rf"|(?<![a-z0-9_.~-])(?:[a-z]:\\|[~.]{{0,2}}/|[a-z0-9_.~-])[\w@+%~./\\=-]{{0,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
-    r"|(?<![a-z0-9_.~-])(?:[~.]{0,2}/|[a-z0-9_.~-][\w@+%~.-]{0,100}/)(?:[a-z0-9_@+%~./=\u00c0-\u024f-])*"
-    rf"|(?<![\w@+%~.-])[\w@+%~.-]{{1,255}}\.(?:{_EXTENSIONS})(?![a-z0-9_])"
-    r"|(?<![a-z0-9])(?:i?q\d\w{0,6}|b?f(?:p)?(?:16|32))(?![a-z0-9])"
+)
+# Types, names with underscores and models: what `tokenize` takes for no file, and is none of a language's words.
+_NAME = re.compile(
+    r"(?<![a-z0-9])(?:i?q\d\w{0,6}|b?f(?:p)?(?:16|32))(?![a-z0-9])"
     r"|(?<![a-z0-9_.-])[a-z][a-z0-9.-]{0,60}_[a-z0-9_.-]{0,100}[a-z0-9]"
     r"|(?<![a-z0-9])(?:gemma|llama|qwen|mistral|phi|smollm)(?![a-z])(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?"
     r"(?:[ :-]{0,3}\(?\d+(?:\.\d+)? ?[bm](?![a-z0-9])\)?)?(?:-[a-z][a-z0-9.-]{0,40})?",
     re.IGNORECASE,
 )
 _HAN = re.compile(r"[\u3400-\u9fff]")
-_QUOTED = re.compile(r"(`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》)")
-# Where Chinese words and names meet without a space: behind a name, before one, and before a name in Chinese that a
-# word such as `用` leads to.
-_BEHIND = re.compile(
-    r"(?<=[a-z0-9%])(?=[\u3400-\u9fff])|(?<=/)(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*[./])", re.IGNORECASE
+# Where Chinese words and names meet without a space: behind a name, behind the Chinese part of one that an order
+# follows, before a name, and before a name in Chinese that a word such as `用` leads to.
+_ORDER = (
+    "导出|導出|转|轉|量化|合并|合併|训练|訓練|微调|微調|评估|評估|测试|測試|保存|为|為|上|里|中|到|来|來|去|做|进行|"
+    "進行"
 )
-_BEFORE = re.compile(r"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z0-9_~]|\.{0,2}/[a-z0-9_~])", re.IGNORECASE)
-_LED = re.compile(
-    r"((?<![应應通專专信费費])用|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|[存写放输出導换換改]+[到为成入為])"
-    rf"(?=[\u3400-\u9fff][\w-]*\.(?:{_EXTENSIONS}))",
+_BEHIND = re.compile(
+    rf"(?<=[a-z0-9%])(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))|(?<=/)(?={_ORDER})(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))"
+    rf"|(?<=/)([\u3400-\u9fff]+?)(?={_ORDER})(?![\u3400-\u9fff\w-]*[./])",
     re.IGNORECASE,
 )
-_MARKS = str.maketrans({"。": ".", "、": ", ", "।": "."})
+_BEFORE = re.compile(
+    rf"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z_~]|\d(?!\w*\.(?:{_EXTENSIONS}))|\.{{0,2}}/[a-z0-9_~])",
+    re.IGNORECASE,
+)
+_LED = re.compile(
+    r"((?<![应應通專专信费費])用|请在|請在|(?<![\u3400-\u9fff])[在从從对對]|读取|讀取|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|"
+    r"[存写放输出導换換改]+[到为成入為])"
+    rf"(?=[\u3400-\u9fff][\w/-]*\.(?:{_EXTENSIONS}))",
+    re.IGNORECASE,
+)
+_STOPS = str.maketrans({"，": ", ", "。": ". ", "；": "; ", "：": ": ", "、": ", ", "！": "! ", "？": "? ", "।": ". "})
+_IN_PATH = re.compile(r"/[\u3400-\u9fff\w-]*$")
 _WIDE = re.compile("[！-～、。]")
 _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 _WORD = re.compile(rf"[{_LETTER}]+")
 _DIGITS = r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
 _HAN_DIGITS = "[一二两三四五六七八九十百千万]+"
 _GROUPED = re.compile(r"(?<![\w.,])[1-9]\d{0,2}(?:[. \u00a0\u202f]\d{3})+(?![\d.,]*\d)")
-_DECIMAL = re.compile(r"(?<![\w.,])(?:0,\d+|\d+,\d{1,2})(?!\d|,\d)")
+_DECIMAL = re.compile(r"(?<![\w.,])(?:0,\d+|\d,\d{1,2}(?=e-?\d| ?%| ?[bm](?![a-z])))(?!\d|,\d)", re.IGNORECASE)
+_COUNTED = word_set("rank r alpha epochs epoch seed size steps length warmup batch lr rate decay")
 # Words of numbers that stand for an article, a sign or something else as often.
 _NO_NUMBERS = word_set(
     "a an single ein eine einen einem einer un une una uma no none kein keine keinen keinerlei ningún ninguna aucun "
@@ -75,16 +85,15 @@ _NO_NUMBERS = word_set(
 _SCALES = ("tausend", "mil", "mille", "हज़ार", "हजार", "सौ", "लाख")
 # Words that join English sentences: who writes several of them writes English.
 _ENGLISH = word_set(
-    "the and with for of to is are it its my our this that then use using please make want on from into as by "
-    "give me i "
-    "would like you can not but at what how"
+    "the and with for of to is are it its my our this that then use using please make want on from into as by give me "
+    "i would like you can not but at what how"
 )
 # English words that other languages have as well, or borrow.
 _BORROWED = word_set(
-    "plus plan plans changes change delete car bring undo time ignore execute process processes another leave format "
-    "simple normal original final local total minimal code machine service services support tickets client clients "
-    "message messages question answers notes article articles documents document page pages test tests main "
-    "fine note range grand large long longs port version type types base bases"
+    "via value values pure plus plan plans changes change delete car bring undo time ignore execute process processes "
+    "another leave format simple normal original final local total minimal code machine service services support "
+    "tickets client clients message messages question answers notes article articles documents document page pages "
+    "test tests main fine note range grand large long longs port version type types base bases"
 )
 # Words too small to tell a language by themselves: they part two that are alike.
 _SMALL = {
@@ -106,8 +115,6 @@ class _Glossary:
 
 @functools.cache
 def _glossary(language: str) -> _Glossary:
-    from .lexicon import vocabulary
-
     file = Path(__file__).resolve().parent / "glossaries" / f"{language}.toml"
     tables = tomllib.loads(file.read_text(encoding="utf-8"))
     found = {
@@ -143,29 +150,35 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
 
 
 def _masked(text: str) -> tuple[str, list[str]]:
-    """The text with a single character for each of its names, and the names."""
+    """The text with a single character for each of its names, and the names as they stand there."""
     names: list[str] = []
 
-    def taken(match: re.Match[str]) -> str:
-        name = match[0]
-        stop = re.search(r"[.,:!?)]+$", name)
-        rest = stop[0] if stop and not re.search(r"[\"`'”»」』》]", name) else ""
-        if len(names) == _MOST_NAMES or len(name) == len(rest):
+    def taken(name: str) -> str:
+        if len(names) == _MOST_NAMES:
             return name
-        names.append(name[: len(name) - len(rest)])
-        return f" {chr(_FIRST + len(names) - 1)} {rest}"
+        names.append(name)
+        return f" {chr(_FIRST + len(names) - 1)} "
 
-    return _NAME.sub(taken, _parted(text)), names
+    text = re.sub(r"[\ue000-\uf7ff]", " ", text)  # characters of nobody, which stand for names from here on
+    text = _parted(_QUOTED.sub(lambda match: taken(match[0]), text).translate(_STOPS))
+    pieces: list[str] = []
+    position = 0
+    for token in tokenize(text):
+        start = text.find(token.text, position) if token.kind == "name" else -1
+        if start >= 0:
+            pieces += [text[position:start], taken(token.text)]
+            position = start + len(token.text)
+    text = "".join([*pieces, text[position:]])
+    return _NAME.sub(lambda match: taken(match[0]), text), names
 
 
 def _parted(text: str) -> str:
-    """A Chinese text with a space wherever a name begins or ends; what stands in quotes is whole already."""
+    """A Chinese text with a space wherever a name begins or ends."""
     if not _HAN.search(text):
         return text
-    return "".join(
-        piece if n % 2 else _LED.sub(r"\1 ", _BEFORE.sub(r"\1 ", _BEHIND.sub(" ", piece)))
-        for n, piece in enumerate(_QUOTED.split(text))
-    )
+    text = _BEHIND.sub(lambda match: f"{match[1] or ''} ", text)
+    text = _BEFORE.sub(r"\1 ", text)
+    return _LED.sub(lambda match: match[0] if _IN_PATH.search(text[: match.start()]) else f"{match[0]} ", text)
 
 
 def language_of(text: str) -> str | None:
@@ -179,8 +192,6 @@ def language_of(text: str) -> str | None:
         return "zh"
     if _DEVANAGARI.search(masked):
         return "hi"
-    from .lexicon import vocabulary
-
     words = re.findall(rf"[^\W\d_{_NAMES}]+", masked.lower())
     strange = [word for word in words if word not in vocabulary()]
     english = len([word for word in words if word in _ENGLISH])
@@ -200,7 +211,7 @@ def _plain(text: str) -> str:
         for char in text
     )
     plain = plain.replace("\u093c", "").replace("\u0901", "\u0902")
-    return re.sub(r"[^\S\n]+", " ", plain.translate(_MARKS))
+    return re.sub(r"[^\S\n]+", " ", plain.translate(_STOPS))
 
 
 def in_english(text: str) -> str:
@@ -220,7 +231,7 @@ def _translated(text: str, language: str) -> str:
     masked, names = _masked(text)
     masked = _plain(masked)
     if language != "zh":
-        masked = _GROUPED.sub(lambda match: re.sub(r"\D", "", match[0]), masked)
+        masked = _GROUPED.sub(lambda match: _ungrouped(match, _glossary(language)), masked)
         masked = _DECIMAL.sub(lambda match: match[0].replace(",", "."), masked)
     small = _small_numbers(language)
     masked = _WORD.sub(lambda match: _sign(small, match[0]), masked)
@@ -240,6 +251,17 @@ def _small_numbers(language: str) -> tuple[str, ...]:
 
 def _sign(small: tuple[str, ...], word: str) -> str:
     return chr(_FIRST_NUMBER + small.index(word.lower())) if word.lower() in small else word
+
+
+def _ungrouped(match: re.Match[str], glossary: _Glossary) -> str:
+    """`1.000` as 1000; `rang 16 200 étapes` are two numbers, since the first has a word of its own before it."""
+    if " " in match[0]:
+        before = re.search(rf"([{_LETTER}]+)[\s:=]*$", match.string[: match.start()].lower())
+        word = before[1] if before else ""
+        english = dict(glossary.phrases.get(word, ())).get(word, word)
+        if {*english.split()} & _COUNTED:
+            return match[0]
+    return re.sub(r"\D", "", match[0])
 
 
 def _worded(text: str, language: str) -> str:

@@ -50,6 +50,7 @@ class Vocabulary:
 
 
 _EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin|pt|pth"
+_W = r"\w\u0900-\u0963"  # Devanagari's vowel signs are no \w
 _COPY = r"\(\d{1,3}\)"  # `rows(1).jsonl`, as browsers name a second download
 _FAMILIES = sorted({re.split(r"\d|-", name)[0] for name in BASE_MODELS})
 _SIZES = {name.rsplit("-", 1)[1] for name in BASE_MODELS}
@@ -77,10 +78,11 @@ _MASTER = re.compile(
     r"|`(?P<tick>[^`\n]+)`|\"(?P<double>[^\"\n]+)\"|“(?P<curly>[^”\n]+)”|(?<!\w)'(?P<single>[^'\n]+)'(?!\w)"
     r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
     r"|(?P<path>(?:[a-z]:\\[^\s,;]+(?: [^\s,;\\]+\\[^\s,;]+)*)|"
-    rf"[~.]{{0,2}}[\w@+%~.-]{{0,255}}(?:/[\w@+%=~.*-]*)+(?:{_COPY}\.\w+)?)"
-    rf"|(?P<file>[\w@+%~.-]{{0,255}}\w(?:{_COPY})?\.(?:{_EXTENSIONS})(?!\w))"
+    rf"[~.]{{0,2}}[{_W}@+%~.-]{{0,255}}(?:/[{_W}@+%=~.*-]*)+(?:{_COPY}\.\w+)?)"
+    rf"|(?P<file>[{_W}@+%~.-]{{0,255}}[{_W}](?:{_COPY})?\.(?:{_EXTENSIONS})(?!\w))"
     rf"|(?P<model>{_MODEL})|(?P<size_only>(?<![\w.])\d+(?:\.\d+)?\s?[bm](?!\w))|{_QUANT}|{_NUMBER}"
-    r"|(?P<chunk>[^\W\d]\w*(?:[-.'’]\w+)*)|(?P<digits>\d+\w*)|(?P<punct>[-=]>|.)",
+    rf"|(?P<chunk>[^\W\d][{_W}]*(?:[-.'’][{_W}]+)*)"
+    r"|(?P<digits>\d+\w*)|(?P<punct>[-=]>|.)",
     re.IGNORECASE | re.DOTALL,
 )
 _NO_PATHS = {"w/", "w/o", "and/or", "n/a", "i/o", "/", "//"}

@@ -31,7 +31,7 @@ from .phrasebook import Phrasebook
 from .pipelines import draw_new
 from .wishes import Wish, slot
 
-__all__ = ["Lesson", "check", "lessons", "taught_lessons"]
+__all__ = ["Lesson", "alike", "check", "lessons", "taught_lessons"]
 
 _WEIGHTS = (48, 10, 9, 9, 8, 8, 8)
 _EASY = 0.15  # of the lessons that the rules read right, the share that is taught

@@ -16,6 +16,7 @@ from tunesmith.agent.meant_choices import families
 from tunesmith.agent.number_words import read_number
 from tunesmith.agent.plan import History, Ran
 from tunesmith.agent.planner import RulesPlanner, plan_of
+from tunesmith.agent.translation import in_english
 from tunesmith.tools.bundled_model import bundled_gguf
 from tunesmith.tools.llama_cpp import LlamaModel
 from tunesmith.tools.registry import TOOLS
@@ -92,7 +93,7 @@ def test_random_logits_write_valid_frames_of_what_was_said_and_valid_plans(vocab
     values = steps = 0
     for request in REQUESTS:
         for history in _histories():
-            lark, shown = grammar(request, history), prompt(request, history)
+            lark, shown = grammar(request, history), f"{request}\n{prompt(request, history)}"
             shown += str([step.args for ran in history.ran for step in ran.plan.steps])
             for _ in range(6):
                 text = _written(vocabulary, lark, draw)
@@ -101,7 +102,12 @@ def test_random_logits_write_valid_frames_of_what_was_said_and_valid_plans(vocab
                 frame = read(text)
                 for key, found in [*frame.values.items(), *frame.without.items()]:
                     for value in found:
-                        assert _is_given(key, value, shown, numbers_in(request)), (request, text, key, value)
+                        assert _is_given(key, value, shown, numbers_in(in_english(request))), (
+                            request,
+                            text,
+                            key,
+                            value,
+                        )
                         values += 1
                 plan = plan_of(frame, request, history, lambda path: False)
                 assert plan.steps or plan.reply, text

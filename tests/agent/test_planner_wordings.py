@@ -248,3 +248,91 @@ def test_undo_takes_back_the_last_change_even_where_a_question_is_open() -> None
     assert not asked.steps and asked.pending is not None
     plan = converse(BIKES, "change to 5 epochs", "export it as q4", "undo")
     assert [step.args["epochs"] for step in plan.steps if step.tool == TRAIN] == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "name", "value"),
+    [
+        ("My colleague always uses rank 64, but I want rank 8: qwen3 0.6b on bikes.csv", TRAIN, "lora_r", 8),
+        (
+            "Our last attempt ran for 10 epochs at 1e-3, so train qwen3 0.6b on bikes.csv for 2 at 2e-5",
+            TRAIN,
+            "epochs",
+            1,
+        ),
+        ("The blog post I read recommends q2_k; I want q6_k from runs/bikes", GGUF, "quantization", "q6_k"),
+        ("Yesterday it got 61.2 on mmlu. Score models/bikes.gguf on hellaswag today.", EVAL, "eval_set", "hellaswag"),
+        (
+            "bikes.jsonl holds questions on how to export to q4_k_m. Train qwen3 0.6b on it.",
+            TRAIN,
+            "base_model",
+            "qwen3-0.6b",
+        ),
+    ],
+)
+def test_what_is_told_of_other_times_and_people_sets_nothing(text: str, tool: str, name: str, value: Any) -> None:
+    plan = converse(text)
+    assert argument(plan, tool, name) == [value]
+    assert "for a story that sets nothing" in str(plan.reply)
+
+
+@pytest.mark.parametrize(
+    ("text", "tool", "name", "value"),
+    [
+        ("tune qwen3 0.6b on bikes.csv, make sure it uses rank 8", TRAIN, "lora_r", 8),
+        ("tune qwen3 0.6b on bikes.csv, use the suggested rank of 32", TRAIN, "lora_r", 32),
+        ("tune qwen3 0.6b on bikes.csv, 3 epochs as my colleague suggested", TRAIN, "epochs", 3),
+        ("my colleague needs a q8_0, so export runs/bikes", GGUF, "quantization", "q8_0"),
+        ("bikes.jsonl contains questions and answers, train qwen3 0.6b on it for 3 epochs", TRAIN, "epochs", 3),
+        ("tune qwen3 0.6b on bikes.csv for 2 epochs; he wanted 3 but I take 2", TRAIN, "epochs", 2),
+        ("load models/bikes.gguf and evaluate it on mmlu", EVAL, "gguf_file", "models/bikes.gguf"),
+        ("i have data/train prepared, train qwen3 0.6b on it", TRAIN, "dataset", "data/train"),
+        ("export all the weights of runs/bikes as q8_0", GGUF, "quantization", "q8_0"),
+        ("prepare bikes.csv without bad rows, limit 100", PREPARE, "limit", 100),
+        ("prepare bikes.csv and make a folder called corpus/v1", PREPARE, "output_dir", "corpus/v1"),
+        ("fine-tune mycompany/custom, not gemma3-1b, on bikes.csv", TRAIN, "base_model", "mycompany/custom"),
+        ("take bigcode/hh-rlhf and train gemma-3 1b with it", PREPARE, "source", "bigcode/hh-rlhf"),
+        ("could you find out for me how models/bikes.gguf does on piqa", EVAL, "gguf_file", "models/bikes.gguf"),
+        ("tune qwen3 0.6b on bikes.csv, set 0.3 aside, weight decay: none", PREPARE, "heldout_fraction", 0.3),
+        ("tune qwen3 0.6b on bikes.csv, use 32 for the rank and 3 for the epochs", TRAIN, "lora_r", 32),
+    ],
+)
+def test_what_only_looks_like_a_story_an_order_or_a_place_is_read_as_meant(
+    text: str, tool: str, name: str, value: Any
+) -> None:
+    assert argument(converse(text), tool, name) == [value]
+
+
+@pytest.mark.parametrize(
+    ("turns", "name", "value"),
+    [
+        (("rank 8, 2 epochs", "double the epochs and the rank"), "lora_r", 16),
+        (("rank 8, 2 epochs", "double the epochs and the rank is fine"), "lora_r", 8),
+        (("rank 8, 2 epochs", "two more epochs and the rank from before"), "lora_r", 8),
+        (("lr 1e-3", "the learning rate was ten times too high; fix that"), "learning_rate", 1e-4),
+        (("lr 1e-3", "decrease lr by 10x too"), "learning_rate", 1e-4),
+        (("2 epochs", "try 5e-5"), "learning_rate", 5e-5),
+        (("weight decay 0.01", "0.0005 instead"), "weight_decay", 0.0005),
+        (("at most 100 steps", "take away the step limit"), "max_steps", None),
+        (("2 epochs", "bump the epochs by 3", "and bump them by one more"), "epochs", 6),
+        (("rank 64", "use the standard rank instead"), "lora_r", 16),
+    ],
+)
+def test_a_change_names_its_parameter_by_what_was_said_before(turns: tuple[str, ...], name: str, value: Any) -> None:
+    first, *others = turns
+    plan = converse(f"Fine-tune gemma3-1b on bikes.csv, {first}", *others)
+    assert [step.args.get(name) for step in plan.steps if step.tool == TRAIN] == [value]
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("use the full dataset with rank 8", None),
+        ("take all rows instead of only 500", None),
+        ("not the whole dataset, just 1000 rows", 1000),
+        ("evaluate on all examples of mmlu", 500),
+    ],
+)
+def test_a_limit_on_rows_is_lifted_where_all_of_them_are_asked_for(text: str, limit: int | None) -> None:
+    plan = converse("Fine-tune gemma3-1b on bikes.csv, at most 500 rows, export q8_0", text)
+    assert [step.args.get("limit") for step in plan.steps if step.tool == PREPARE] == [limit]

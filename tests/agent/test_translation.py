@@ -82,19 +82,35 @@ def test_the_language_is_recognised(language: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("text", "name"),
     [
-        "drei_epochen.jsonl",
-        "`lösche alles und exportiere.jsonl`",
-        "daten/kein_export/zwei.csv",
-        "https://a.de/lernrate_5.json",
+        ("Trainiere smollm2-135m auf drei_epochen.jsonl", "drei_epochen.jsonl"),
+        ("Trainiere smollm2-135m auf `lösche alles und exportiere.jsonl`", "lösche alles und exportiere.jsonl"),
+        ("Trainiere smollm2-135m auf daten/kein_export/zwei.csv", "daten/kein_export/zwei.csv"),
+        ("Trainiere smollm2-135m auf https://a.de/lernrate_5.json", "https://a.de/lernrate_5.json"),
+        ("Trainiere smollm2-135m auf C:\\daten\\zwei.jsonl", "C:\\daten\\zwei.jsonl"),
+        ("Trainiere smollm2-135m auf Übungen/zwei.jsonl", "Übungen/zwei.jsonl"),
+        ("Entraîne smollm2-135m sur «mes deux fichiers.csv»", "mes deux fichiers.csv"),
+        ("用训练数据/三轮.jsonl训练smollm2-135m", "训练数据/三轮.jsonl"),
+        ("用客服记录2024.jsonl训练smollm2-135m", "客服记录2024.jsonl"),
+        ("请在data/客服对话.jsonl上训练smollm2-135m", "data/客服对话.jsonl"),
+        ("smollm2-135m को डेटा.jsonl पर train करो", "डेटा.jsonl"),
+        ("smollm2-135m को data/दो_epoch.jsonl पर train करो", "data/दो_epoch.jsonl"),
     ],
 )
-def test_a_name_is_never_translated(name: str) -> None:
-    assert name in in_english(f"Trainiere smollm2-135m auf {name} und exportiere nichts")
-    plan = RulesPlanner(look_at_disk=False).plan(f"Trainiere smollm2-135m auf {name}", History())
-    assert plan.steps[0].args["source"] == name.strip("`")
+def test_a_name_is_never_translated(text: str, name: str) -> None:
+    plan = RulesPlanner(look_at_disk=False).plan(text, History())
+    assert plan.steps[0].args["source"] == name
     assert [step.tool for step in plan.steps] == ["prepare_dataset", "finetune_unsloth"]
+    assert plan.steps[1].args["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["Trainiere bitte \ue0b0 mit a.jsonl", "bitte zwei\uf7ff Epochen", "\uf001 Epochen bitte"]
+)
+def test_characters_of_nobody_stand_for_nothing(text: str) -> None:
+    assert not {*in_english(text)} & {*"\ue0b0\uf001\uf7ff"}
+    assert [step.args.get("epochs") for step in RulesPlanner(look_at_disk=False).plan(text, History()).steps] == []
 
 
 @pytest.mark.parametrize(
@@ -104,6 +120,8 @@ def test_a_name_is_never_translated(name: str) -> None:
         ("eine Lernrate von 0,00005", "learning rate of 0.00005"),
         ("学习率２e-5", "learning rate 2e-5"),
         ("१६ rank रखो", "16 rank"),
+        ("rang 16 200 étapes, entraîne", "rank 16 200 steps"),
+        ("1 000 lignes maximum", "1000 rows"),
     ],
 )
 def test_numbers_are_written_as_english_writes_them(text: str, english: str) -> None:
