@@ -22,7 +22,7 @@ Grammar, words parted by one space each (`; ` parts the sections):
   values, those of the last plan go. `also` makes further steps beside the last plan's. `all` means every file of it.
 - A key that stands twice in its section has two values. Two sections of one tool pair their values by turn.
 - A name is a run of words of the prompt as it stands there, in quotes where it holds white space, `;`, or is a word
-  of the grammar. A number is copied as the user wrote it (`2e-4`, `0,0002`, `five`, `fünf`, `五`) and read here: a
+  of the grammar. A number is copied as it stands in the prompt (`2e-4`, `0.0002`, `five`) and read here: a
   value that nobody gave has no way in. `none` is 0, `default` takes a value back, `?` stands for one that is unclear.
 - RELATION and `none` need a numeric key. `more 20%` and `less 20%` change by a share.
 
