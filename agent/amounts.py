@@ -79,7 +79,7 @@ def read_amounts(tokens: list[Token]) -> Amounts:
             token.used = True
             found.relative.append({"times": _FACTORS[token.text]})
         if token.kind == "number" and not token.used and text_at(tokens, i + 1) == "times":
-            if {"through", "over"} & {text_at(tokens, j) for j in range(max(0, i - 4), i)}:
+            if {"through", "over", "see"} & {text_at(tokens, j) for j in range(max(0, i - 4), i)}:
                 token.used = True  # `go through the data four times`
                 found.values.append((("finetune_unsloth.epochs",), [token.value], i))
             elif _stands_alone(tokens, i + 1):
@@ -295,7 +295,7 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
             continue
         bare = not tokens[i].unit and tokens[i].value[0] in _MAY_BE_NONE
         behind = i + 1 + (text_at(tokens, i + 1) in ("=", ":", "of", "is"))
-        if bare and (text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off")):
+        if bare and (text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off", "no")):
             bind(tokens, i, found, [0])
         elif tokens[i].value[0] in _LIMITS and _is_lifted(tokens, i):
             bind(tokens, i, found, [{"default": True}])  # `take away the step limit`

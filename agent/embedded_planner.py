@@ -1,9 +1,9 @@
 """The embedded planner: rules first, and a small language model for what they do not understand.
 
-Whoever writes English and names things plainly is answered by the rules, in a millisecond and without a model. The
-model is asked where the rules skipped words and can't do without them: another language, a request that came out as a
-question or as nothing, a number that they could not place. `choose` says whose plan it is then. A reading of which the
-model is not sure does not count: a poor adapter leaves the rules as they are.
+Whoever names things plainly, in English or one of the languages that have a glossary, is answered by the rules, in a
+millisecond or two and without a model. The model is asked where they skipped words and the message is in another
+language, came out as a question or as nothing, or has a number that they could not place. `choose` says whose plan it
+is then. A reading of which the model is not sure does not count: a poor adapter leaves the rules as they are.
 """
 
 import threading
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedPlanner", "choose", "shared_reader"]
 
 _SHOWN = 4  # skipped words that are named
+_OVERRULES = 0.95
+"""The certainty from which on the model's reading counts although the rules made a plan.
+
+Of 101 lessons and 84 requests of other authors where the rules had a plan and the model was asked nevertheless, it was
+that certain of 59, and right each time; the rules were right in 50 of them. Between 0.7 and 0.95 the two differed in
+10: in 7 lessons the model was right, in 3 requests of others the rules.
+"""
 
 _lock = threading.Lock()
 _loaded: "dict[str, FrameReader | str]" = {}
@@ -80,7 +87,8 @@ class EmbeddedPlanner:
         if reading is None or reading.certainty < reader.sure:
             return _with_caution(by_rules, seen, None)
         by_model = plan_of(reading.frame, text, history, lambda path: self._look_at_disk and on_disk(path))
-        return choose(by_rules, by_model, reading.frame, foreign=seen.foreign)
+        chosen = choose(by_rules, by_model, reading.certainty)
+        return chosen if chosen is not by_rules or _alike(by_rules, by_model) else _with_caution(by_rules, seen, None)
 
 
 def _doubtful(frame: Frame, plan: Plan, seen: Understood) -> bool:
@@ -91,25 +99,28 @@ def _doubtful(frame: Frame, plan: Plan, seen: Understood) -> bool:
     return seen.foreign or not plan.steps or unplaced
 
 
-def choose(by_rules: Plan, by_model: Plan, read_by_model: Frame, *, foreign: bool) -> Plan:
-    """Whose plan it is; a question where both are plans and heard the user say different values for one parameter.
+def choose(by_rules: Plan, by_model: Plan, certainty: float) -> Plan:
+    """Whose plan it is: the model's where the rules made none, or where it is all but certain.
 
-    A question or a refusal of the model's counts in another language only: what English leaves open, the rules say
-    more precisely.
+    Where both are plans and heard the user say different values for one parameter, the plan says so.
+
+    Args:
+        certainty: of the model, 0 to 1.
     """
-    if not by_model.steps:
-        return by_model if foreign else by_rules
+    if not by_model.steps and not by_rules.steps:
+        return by_rules  # their questions are more precise
+    if certainty >= _OVERRULES or not by_rules.steps:
+        return by_model
     disputed = _disputed(by_rules, by_model)
     if disputed is None:
-        return by_model
-    key, values = disputed
-    remaining = {name: found for name, found in read_by_model.values.items() if name != key}
-    return Plan(
-        by_rules.request,
-        reply=f"Which `{key.split('.')[1]}` do you mean, {' or '.join(map(str, values))}?",
-        pending={"frame": replace(read_by_model, values=remaining).to_json(), "about": key},
-        kind="question",
-    )
+        return by_rules
+    key, (mine, theirs) = disputed
+    doubt = f"I read `{key.split('.')[1]}` as {mine}; {theirs} would be possible too, so look at the plan."
+    return replace(by_rules, reply=f"{by_rules.reply} {doubt}" if by_rules.reply else doubt)
+
+
+def _alike(one: Plan, other: Plan) -> bool:
+    return [(step.tool, step.args) for step in one.steps] == [(step.tool, step.args) for step in other.steps]
 
 
 def _disputed(one: Plan, other: Plan) -> tuple[str, list[Any]] | None:

@@ -20,11 +20,11 @@ from .planner import plan_of
 
 __all__ = ["SURE", "FrameReader", "ModelPlanner", "Reading"]
 
-SURE = 0.5
+SURE = 0.7
 """The certainty from which on a reading counts, where an adapter's provenance names none (`sure`).
 
-Of an adapter that had seen 640 requests, 6 % of 160 unseen ones were right: half of those above 0.5, one of a hundred
-below 0.1.
+Where the rules ask back and the model makes a plan (see `embedded_planner`), it was right in 20 of 24 lessons and
+requests of other authors above this, and in 5 of 14 below.
 """
 
 _END = "<|im_end|>"
