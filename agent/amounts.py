@@ -295,7 +295,9 @@ def _apart(tokens: list[Token], labels: list[int], found: Amounts) -> None:
             continue
         bare = not tokens[i].unit and tokens[i].value[0] in _MAY_BE_NONE
         behind = i + 1 + (text_at(tokens, i + 1) in ("=", ":", "of", "is"))
-        if bare and (text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off", "no")):
+        if bare and (
+            text_at(tokens, i - 1) in ("no", "without", "zero") or text_at(tokens, behind) in ("none", "off", "no")
+        ):
             bind(tokens, i, found, [0])
         elif tokens[i].value[0] in _LIMITS and _is_lifted(tokens, i):
             bind(tokens, i, found, [{"default": True}])  # `take away the step limit`

@@ -1,5 +1,4 @@
-"""A LoRA adapter as a GGUF file for llama.cpp's `--lora`, under the names of the base's file: its matrices in float32, or
-in half of that.
+"""A LoRA adapter as a GGUF file for llama.cpp's `--lora`, under the names of the base's file, in float32 or float16.
 
 Layout, as llama.cpp's convert_lora_to_gguf.py writes it: `general.type` adapter, `adapter.type` lora,
 `adapter.lora.alpha`, and for each matrix that was trained `NAME.lora_a` (rank, columns) and `NAME.lora_b` (rows,

@@ -111,25 +111,29 @@ def test_answering_plain_english_opens_no_library_and_imports_no_numpy() -> None
     assert done.stdout.strip() == "[]"
 
 
-def test_in_another_language_the_models_plan_counts_and_its_question_too() -> None:
-    whole = _model("new; prepare data tickets.jsonl; train base smollm2-135m epochs 2; export type q4_k_m")
-    assert choose(_rules(ITALIAN), whole, read("new"), foreign=True) is whole
-    asking = _model("new; train base smollm2-135m")
-    assert choose(_rules(ITALIAN), asking, read("new"), foreign=True) is asking
+WHOLE = "new; prepare data tickets.jsonl; train base smollm2-135m epochs 2; export type q4_k_m"
 
 
-def test_what_english_leaves_open_the_rules_ask() -> None:
+def test_where_the_rules_have_no_plan_the_models_counts_and_a_question_of_the_rules_stays() -> None:
     rules = _rules("hocus pocus with smollm2-135m")
-    assert choose(rules, _model("refuse topic"), read("refuse topic"), foreign=False) is rules
+    assert not rules.steps
+    plan = _model(WHOLE)
+    assert choose(rules, plan, 0.7) is plan
+    assert choose(rules, _model("refuse topic"), 1.0) is rules
 
 
-def test_two_values_for_one_parameter_become_a_question_that_an_answer_completes() -> None:
-    line = "new; prepare data a.jsonl; train base smollm2-135m epochs 5"
+def test_a_plan_of_the_rules_stays_unless_the_model_is_all_but_certain() -> None:
+    rules, plan = _rules(ITALIAN), _model(WHOLE)
+    assert [step.tool for step in rules.steps] == ["export_gguf"]
+    assert choose(rules, plan, 0.9).steps == rules.steps
+    assert choose(rules, plan, 0.96) is plan
+
+
+def test_two_values_for_one_parameter_are_told_beside_the_plan() -> None:
     rules = _rules("train smollm2-135m on a.jsonl for 2 epochs")
-    asked = choose(rules, _model(line), read(line), foreign=True)
-    assert (asked.steps, asked.kind, asked.reply) == ((), "question", "Which `epochs` do you mean, 2 or 5?")
-    answered = RulesPlanner(look_at_disk=False).plan("5", History((Ran(asked, 0),)))
-    assert [step.args.get("epochs") for step in answered.steps] == [None, 5]
+    told = choose(rules, _model("new; prepare data a.jsonl; train base smollm2-135m epochs 5"), 0.9)
+    assert told.steps == rules.steps
+    assert told.reply == "I read `epochs` as 2; 5 would be possible too, so look at the plan."
 
 
 def test_without_an_adapter_the_rules_say_what_they_skipped() -> None:
