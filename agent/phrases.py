@@ -26,7 +26,8 @@ VERBS = {
     "prepare_dataset": (
         "prepare, prep, preprocess, pre process, download, load down, pull, grab, fetch, ingest, "
         "get ready, into shape, tokenize, tidy up, clean up, preparation of, do the data preparation, "
-        "make a training set, make training data, make training rows"
+        "make a training set, make training data, make training rows, into a training set, into training data, "
+        "into training rows, into training set"
     ),
     "finetune_unsloth": (
         "train, retrain, re train, fine tune, finetune, finetuning, fine tuning, fine tuned, finetuned, tune, "

@@ -93,7 +93,10 @@ _BORROWED = word_set(
     "via value values pure plus plan plans changes change delete car bring undo time ignore execute process processes "
     "another leave format simple normal original final local total minimal code machine service services support "
     "tickets client clients message messages question answers notes article articles documents document page pages "
-    "test tests main fine note range grand large long longs port version type types base bases"
+    "test tests main fine note range grand large long longs port version type types base bases lot lots memes place "
+    "point pour second issue completes config conversation etc exports negative preferences prepares procedure "
+    "proportion session tunes ben miss net tag halt sort tour chose grace joint divide favor vs ups crack mayor pare "
+    "dale ai alias meta grave boss plz sale era pond fort dame boss lance"
 )
 # Words too small to tell a language by themselves: they part two that are alike.
 _SMALL = {
@@ -218,7 +221,7 @@ def in_english(text: str) -> str:
     """The request with the words that its language's glossary knows in English; English texts as they are.
 
     >>> in_english("Trainiere smollm2-135m mit a.jsonl, zwei Epochen, Lernrate 0,0002")
-    'train smollm2-135m on a.jsonl , 2 epochs, learning rate 0.0002'
+    'train smollm2-135m on a.jsonl, 2 epochs, learning rate 0.0002'
     """
     language = language_of(text)
     if language is None:
