@@ -34,7 +34,9 @@ from tunesmith.agent.number_words import number_spans, read_number
 from tunesmith.agent.plan import History, Plan, Planner, Ran
 from tunesmith.agent.planner import RulesPlanner
 from tunesmith.agent.planner_adapter import ADAPTER_FILE
+from tunesmith.agent.translation import in_english
 from tunesmith.tools.bundled_model import bundled_gguf
+from tunesmith.tools.catalogue import BASE_MODELS
 
 ENGLISH = "Fine-tune smollm2-135m on tickets.jsonl for 2 epochs and export q4_k_m"
 GERMAN = "Trainiere smollm2-135m auf tickets.jsonl für zwei Epochen und exportiere als q4_k_m"
@@ -80,7 +82,7 @@ def kind_of(wanted: dict[str, Any]) -> str:
 
 def invented(plan: Plan, turns: list[str]) -> list[str]:
     """Values that a plan has from the user and that do not stand in his words, in any spelling known here."""
-    said = " ".join(turns).casefold()
+    said = " ".join([*turns, *map(in_english, turns)]).casefold()
     numbers = {read_number(span) for span in number_spans(said)} | {
         float(n) for n in re.findall(r"\d+(?:\.\d+)?", said)
     }
@@ -93,7 +95,8 @@ def invented(plan: Plan, turns: list[str]) -> list[str]:
                 known = {n * f for n in numbers for f in (1, 1000, 1024, 0.01, 2, 0.5, 3, 1 / 3, 10, 0.1)} | {0, 1}
                 given = any(math.isclose(value, n, rel_tol=1e-6) for n in known) or len(turns) > 1
             else:
-                given = not re.search(r"[/.]\w", str(value)) or str(value).casefold() in said
+                named = value not in BASE_MODELS and re.search(r"[/.]\w", str(value))
+                given = not named or str(value).casefold() in said
             found += [] if given else [f"{step.tool}.{name}={value!r}"]
     return found
 
