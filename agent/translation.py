@@ -45,26 +45,9 @@ _NAME = re.compile(
     re.IGNORECASE,
 )
 _HAN = re.compile(r"[\u3400-\u9fff]")
-# Where Chinese words and names meet without a space: behind a name, behind the Chinese part of one that an order
-# follows, before a name, and before a name in Chinese that a word such as `用` leads to.
 _ORDER = (
     "导出|導出|转|轉|量化|合并|合併|训练|訓練|微调|微調|评估|評估|测试|測試|保存|为|為|上|里|中|到|来|來|去|做|进行|"
     "進行"
-)
-_BEHIND = re.compile(
-    rf"(?<=[a-z0-9%])(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))|(?<=/)(?={_ORDER})(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))"
-    rf"|(?<=/)([\u3400-\u9fff]+?)(?={_ORDER})(?![\u3400-\u9fff\w-]*[./])",
-    re.IGNORECASE,
-)
-_BEFORE = re.compile(
-    rf"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z_~]|\d(?!\w*\.(?:{_EXTENSIONS}))|\.{{0,2}}/[a-z0-9_~])",
-    re.IGNORECASE,
-)
-_LED = re.compile(
-    r"((?<![应應通專专信费費])用|请在|請在|(?<![\u3400-\u9fff])[在从從对對]|读取|讀取|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|"
-    r"[存写放输出導换換改]+[到为成入為])"
-    rf"(?=[\u3400-\u9fff][\w/-]*\.(?:{_EXTENSIONS}))",
-    re.IGNORECASE,
 )
 _STOPS = str.maketrans({"，": ", ", "。": ". ", "；": "; ", "：": ": ", "、": ", ", "！": "! ", "？": "? ", "।": ". "})
 _IN_PATH = re.compile(r"/[\u3400-\u9fff\w-]*$")
@@ -175,13 +158,39 @@ def _masked(text: str) -> tuple[str, list[str]]:
     return _NAME.sub(lambda match: taken(match[0]), text), names
 
 
+@functools.cache
+def _seams() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Where Chinese words and names meet without a space: behind a name, or behind the Chinese part of one that an
+    order follows; before a name; and before a name in Chinese that a word such as `用` leads to.
+
+    Made when a Chinese text comes: to compile them takes longer than to answer one in English.
+    """
+    behind = re.compile(
+        rf"(?<=[a-z0-9%])(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))|(?<=/)(?={_ORDER})(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))"
+        rf"|(?<=/)([\u3400-\u9fff]+?)(?={_ORDER})(?![\u3400-\u9fff\w-]*[./])",
+        re.IGNORECASE,
+    )
+    before = re.compile(
+        rf"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z_~]|\d(?!\w*\.(?:{_EXTENSIONS}))|\.{{0,2}}/[a-z0-9_~])",
+        re.IGNORECASE,
+    )
+    led = re.compile(
+        r"((?<![应應通專专信费費])用|请在|請在|(?<![\u3400-\u9fff])[在从從对對]|读取|讀取|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|"
+        r"[存写放输出導换換改]+[到为成入為])"
+        rf"(?=[\u3400-\u9fff][\w/-]*\.(?:{_EXTENSIONS}))",
+        re.IGNORECASE,
+    )
+    return behind, before, led
+
+
 def _parted(text: str) -> str:
     """A Chinese text with a space wherever a name begins or ends."""
     if not _HAN.search(text):
         return text
-    text = _BEHIND.sub(lambda match: f"{match[1] or ''} ", text)
-    text = _BEFORE.sub(r"\1 ", text)
-    return _LED.sub(lambda match: match[0] if _IN_PATH.search(text[: match.start()]) else f"{match[0]} ", text)
+    behind, before, led = _seams()
+    text = behind.sub(lambda match: f"{match[1] or ''} ", text)
+    text = before.sub(r"\1 ", text)
+    return led.sub(lambda match: match[0] if _IN_PATH.search(text[: match.start()]) else f"{match[0]} ", text)
 
 
 def language_of(text: str) -> str | None:
