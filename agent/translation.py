@@ -14,8 +14,8 @@ import functools
 import re
 import tomllib
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .lexicon import vocabulary
 from .number_words import number_spans, read_number, small_numbers
@@ -52,6 +52,7 @@ _ORDER = (
 _STOPS = str.maketrans({"，": ", ", "。": ". ", "；": "; ", "：": ": ", "、": ", ", "！": "! ", "？": "? ", "।": ". "})
 _IN_PATH = re.compile(r"/[\u3400-\u9fff\w-]*$")
 _WIDE = re.compile("[！-～、。]")
+_WIDE_SIGN = re.compile(r"[！-～]|[^\W\D0-9]")
 _DEVANAGARI = re.compile(r"[\u0900-\u097f]")
 _WORD = re.compile(rf"[{_LETTER}]+")
 _DIGITS = r"\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
@@ -89,32 +90,28 @@ _SMALL = {
 }
 
 
-@dataclass(frozen=True)
-class _Glossary:
-    """Phrases of one language in lower case with their English, by their first word (in Chinese: their first sign)."""
-
-    phrases: dict[str, list[tuple[str, str]]]
-    patterns: list[list[str]]
-    telling: frozenset[str]
-    """Words that occur in this language and not in English."""
+@functools.cache
+def _tables(language: str) -> dict[str, Any]:
+    file = Path(__file__).resolve().parent / "glossaries" / f"{language}.toml"
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 @functools.cache
-def _glossary(language: str) -> _Glossary:
-    file = Path(__file__).resolve().parent / "glossaries" / f"{language}.toml"
-    tables = tomllib.loads(file.read_text(encoding="utf-8"))
-    found = {
-        _plain(phrase): english
-        for english, phrases in tables["words"].items()
-        for phrase in phrases.split(", ")
-        if phrase
-    }
+def _telling(language: str) -> frozenset[str]:
+    """Words that occur in this language and not in English."""
+    words = {*re.split(r"[ ,'-]+", " ".join(_tables(language)["words"].values()))}
+    return frozenset(word for word in words - vocabulary() - _BORROWED if len(word) > 1)
+
+
+@functools.cache
+def _phrases(language: str) -> dict[str, list[tuple[str, str]]]:
+    """Phrases in lower case with their English, the longest first, by their first word (in Chinese: first sign)."""
+    words = _tables(language)["words"]
+    found = {_plain(phrase): english for english, phrases in words.items() for phrase in phrases.split(", ") if phrase}
     table: dict[str, list[tuple[str, str]]] = {}
     for phrase in sorted(found, key=len, reverse=True):
         table.setdefault(_begin(phrase, 0, language), []).append((phrase, found[phrase]))
-    known = vocabulary()
-    words = {word for phrase in found for word in re.split(r"[ '-]", phrase)}
-    return _Glossary(table, tables["patterns"], frozenset(word for word in words - known - _BORROWED if len(word) > 1))
+    return table
 
 
 def _begin(text: str, position: int, language: str) -> str:
@@ -128,7 +125,7 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
     signs = {"N": f"[{_NAMES}]", "D": f"(?:{_DIGITS}|{_HAN_DIGITS if language == 'zh' else f'[{_WORDED}]'})"}
     edges = ("", "") if language == "zh" else (rf"(?<![{_LETTER}])", rf"(?![{_LETTER}])")
     small, made = _small_numbers(language), []
-    for text, english in _glossary(language).patterns:
+    for text, english in _tables(language)["patterns"]:
         text = _WORD.sub(lambda match: _sign(small, match[0]), text)
         meant = re.sub(r"(?<![A-Za-z\\])[ND](?![A-Za-z])", lambda sign: signs[sign[0]], text)
         made.append((re.compile(f"{edges[0]}(?:{meant}){edges[1]}", re.IGNORECASE), f" {english} "))
@@ -209,7 +206,7 @@ def language_of(text: str) -> str | None:
     english = len([word for word in words if word in _ENGLISH])
     if len(strange) <= english / 2:  # no glossary is opened for a strange word in an English sentence
         return None
-    hits = {language: len([word for word in strange if word in _glossary(language).telling]) for language in _LATIN}
+    hits = {language: len([word for word in strange if word in _telling(language)]) for language in _LATIN}
     best = max(_LATIN, key=lambda language: (hits[language], len(_SMALL.get(language, word_set("")) & set(words))))
     return best if hits[best] > english / 2 else None
 
@@ -218,12 +215,13 @@ def _plain(text: str) -> str:
     """One form of what has several: composed letters, digits and marks of half width, plain apostrophes, and Hindi
     without the dots that many leave out."""
     text = unicodedata.normalize("NFC", text).replace("’", "'")
-    plain = "".join(
-        str(unicodedata.digit(char)) if char.isdecimal() else chr(ord(char) - 0xFEE0) if "！" <= char <= "～" else char
-        for char in text
-    )
+    plain = _WIDE_SIGN.sub(lambda match: _narrow(match[0]), text)
     plain = plain.replace("\u093c", "").replace("\u0901", "\u0902")
     return re.sub(r"[^\S\n]+", " ", plain.translate(_STOPS))
+
+
+def _narrow(sign: str) -> str:
+    return str(unicodedata.digit(sign)) if sign.isdecimal() else chr(ord(sign) - 0xFEE0)
 
 
 def in_english(text: str) -> str:
@@ -243,7 +241,7 @@ def _translated(text: str, language: str) -> str:
     masked, names = _masked(text)
     masked = _plain(masked)
     if language != "zh":
-        masked = _GROUPED.sub(lambda match: _ungrouped(match, _glossary(language)), masked)
+        masked = _GROUPED.sub(lambda match: _ungrouped(match, language), masked)
         masked = _DECIMAL.sub(lambda match: match[0].replace(",", "."), masked)
     small = _small_numbers(language)
     masked = _WORD.sub(lambda match: _sign(small, match[0]), masked)
@@ -265,12 +263,12 @@ def _sign(small: tuple[str, ...], word: str) -> str:
     return chr(_FIRST_NUMBER + small.index(word.lower())) if word.lower() in small else word
 
 
-def _ungrouped(match: re.Match[str], glossary: _Glossary) -> str:
+def _ungrouped(match: re.Match[str], language: str) -> str:
     """`1.000` as 1000; `rang 16 200 étapes` are two numbers, since the first has a word of its own before it."""
     if " " in match[0]:
         before = re.search(rf"([{_LETTER}]+)[\s:=]*$", match.string[: match.start()].lower())
         word = before[1] if before else ""
-        english = dict(glossary.phrases.get(word, ())).get(word, word)
+        english = dict(_phrases(language).get(word, ())).get(word, word)
         if {*english.split()} & _COUNTED:
             return match[0]
     return re.sub(r"\D", "", match[0])
@@ -278,7 +276,7 @@ def _ungrouped(match: re.Match[str], glossary: _Glossary) -> str:
 
 def _worded(text: str, language: str) -> str:
     """The text with its known phrases in English, and the numbers between them in digits."""
-    phrases = _glossary(language).phrases
+    phrases = _phrases(language)
     small = "".join(low if len(low := char.lower()) == 1 else char for char in text)
     pieces: list[str] = []
     position = between = 0
