@@ -37,7 +37,7 @@ _SUFFIXES = word_list(
 )
 _EXTENSIONS = word_list("jsonl jsonl jsonl jsonl json csv parquet txt arrow")
 _FOLDERS = word_list(
-    "data examples datasets corpora ./data raw ~/data ~/work/nlp /mnt/data /home/anna/sets input files my_data ../raw "
+    "data examples datasets corpora ./data raw ~/data ~/texts/nlp /mnt/data /home/anna/sets input files my_data ../raw "
     "/data/rows notebooks/out projects/bot store/2025 C:\\data"
 )
 _TRAPS = word_list(
