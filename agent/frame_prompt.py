@@ -30,7 +30,7 @@ def prompt(text: str, history: History) -> str:
 
     Of the last plan it sees what a user asked for, and the files only where there are several. A request in another
     language is read as `translation` turns it into English, word by word: a small model that learned English knows more
-    of it so, and of Hindi and Chinese, which are three to ten tokens a word to it, reads half as many.
+    of it so, and it is shorter: of lessons in Hindi 45 % of the tokens are left, in Chinese 70, in the others 73 to 81.
     """
     lines = []
     pending = history.pending.pending if history.pending else None

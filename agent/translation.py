@@ -19,7 +19,7 @@ from typing import Any
 
 from .lexicon import vocabulary
 from .number_words import number_spans, read_number, small_numbers
-from .words import tokenize, word_set
+from .words import EXTENSIONS, FAMILIES, tokenize, word_set
 
 __all__ = ["LANGUAGES", "in_english", "language_of"]
 
@@ -32,7 +32,6 @@ _NAMES = "\ue000-\uefff"
 _FIRST_NUMBER = 0xF000  # and so are numbers in words while patterns are tried, which `D` would make long otherwise
 _WORDED = "\uf000-\uf7ff"
 _LETTER = r"\w\u0900-\u0963\u0966-\u097f"  # Devanagari's vowel signs are no \w
-_EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin"
 _QUOTED = re.compile(
     r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|«[^»\n]+»|「[^」\n]+」|『[^』\n]+』|《[^》\n]+》|(?<!\w)'[^'\n]+'(?!\w)"
 )
@@ -40,7 +39,7 @@ _QUOTED = re.compile(
 _NAME = re.compile(
     r"(?<![a-z0-9])(?:i?q\d\w{0,6}|b?f(?:p)?(?:16|32))(?![a-z0-9])"
     r"|(?<![a-z0-9_.-])[a-z][a-z0-9.-]{0,60}_[a-z0-9_.-]{0,100}[a-z0-9]"
-    r"|(?<![a-z0-9])(?:gemma|llama|qwen|mistral|phi|smollm)(?![a-z])(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?"
+    rf"|(?<![a-z0-9])(?:{'|'.join(FAMILIES)})(?![a-z])(?:[ :-]?\d+(?:\.\d+)?(?! ?[bm](?![a-z0-9])))?"
     r"(?:[ :-]{0,3}\(?\d+(?:\.\d+)? ?[bm](?![a-z0-9])\)?)?(?:-[a-z][a-z0-9.-]{0,40})?",
     re.IGNORECASE,
 )
@@ -163,18 +162,18 @@ def _seams() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     Made when a Chinese text comes: to compile them takes longer than to answer one in English.
     """
     behind = re.compile(
-        rf"(?<=[a-z0-9%])(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))|(?<=/)(?={_ORDER})(?![\u3400-\u9fff\w-]*\.(?:{_EXTENSIONS}))"
+        rf"(?<=[a-z0-9%])(?=[\u3400-\u9fff])(?![\u3400-\u9fff\w-]*\.(?:{EXTENSIONS}))|(?<=/)(?={_ORDER})(?![\u3400-\u9fff\w-]*\.(?:{EXTENSIONS}))"
         rf"|(?<=/)([\u3400-\u9fff]+?)(?={_ORDER})(?![\u3400-\u9fff\w-]*[./])",
         re.IGNORECASE,
     )
     before = re.compile(
-        rf"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z_~]|\d(?!\w*\.(?:{_EXTENSIONS}))|\.{{0,2}}/[a-z0-9_~])",
+        rf"(?<![\u3400-\u9fff/\\_-])([\u3400-\u9fff]+)(?=[a-z_~]|\d(?!\w*\.(?:{EXTENSIONS}))|\.{{0,2}}/[a-z0-9_~])",
         re.IGNORECASE,
     )
     led = re.compile(
         r"((?<![应應通專专信费費])用|请在|請在|(?<![\u3400-\u9fff])[在从從对對]|读取|讀取|把|将|將|拿|基于|基於|根据|根據|下载|下載|准备|準備|处理|處理|"
         r"[存写放输出導换換改]+[到为成入為])"
-        rf"(?=[\u3400-\u9fff][\w/-]*\.(?:{_EXTENSIONS}))",
+        rf"(?=[\u3400-\u9fff][\w/-]*\.(?:{EXTENSIONS}))",
         re.IGNORECASE,
     )
     return behind, before, led
@@ -224,6 +223,7 @@ def _narrow(sign: str) -> str:
     return str(unicodedata.digit(sign)) if sign.isdecimal() else chr(ord(sign) - 0xFEE0)
 
 
+@functools.lru_cache(maxsize=64)  # rules, understanding, prompt and grammar ask for the same message
 def in_english(text: str) -> str:
     """The request with the words that its language's glossary knows in English; English texts as they are.
 
@@ -236,7 +236,6 @@ def in_english(text: str) -> str:
     return _translated(text, language)
 
 
-@functools.lru_cache(maxsize=64)
 def _translated(text: str, language: str) -> str:
     masked, names = _masked(text)
     masked = _plain(masked)

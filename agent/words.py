@@ -12,7 +12,16 @@ from typing import Any
 from tunesmith.tools.catalogue import BASE_MODELS, QUANTIZATIONS, find_base_model
 from tunesmith.tools.locations import local_path
 
-__all__ = ["Token", "Vocabulary", "family_members", "quantizations_like", "tokenize", "word_set"]
+__all__ = [
+    "EXTENSIONS",
+    "FAMILIES",
+    "Token",
+    "Vocabulary",
+    "family_members",
+    "quantizations_like",
+    "tokenize",
+    "word_set",
+]
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -49,14 +58,14 @@ class Vocabulary:
     orders: frozenset[str] = frozenset()
 
 
-_EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin|pt|pth"
+EXTENSIONS = "jsonl|ndjson|json|csv|tsv|parquet|arrow|txt|gguf|safetensors|ya?ml|md|xlsx?|docx?|pdf|zip|gz|bin|pt|pth"
 _W = r"\w\u0900-\u0963"  # Devanagari's vowel signs are no \w
 _COPY = r"\(\d{1,3}\)"  # `rows(1).jsonl`, as browsers name a second download
-_FAMILIES = sorted({re.split(r"\d|-", name)[0] for name in BASE_MODELS})
+FAMILIES = sorted({re.split(r"\d|-", name)[0] for name in BASE_MODELS})
 _SIZES = {name.rsplit("-", 1)[1] for name in BASE_MODELS}
 _UNITS = r"(?:epoch\w*|epcoh\w*|pass(?:es)?|steps?|rows?|bits?|times|x|%|percent|k|gguf)\b"
 _MODEL = (
-    rf"(?<![\w/.])(?P<family>{'|'.join(_FAMILIES)})"
+    rf"(?<![\w/.])(?P<family>{'|'.join(FAMILIES)})"
     rf"(?:[ :_-]{{0,2}}v?(?P<version>\d+(?:\.\d+)?)(?![\d.]*\d)(?! ?[bm]\b)(?! *-?{_UNITS}))?"
     r"(?:[ :_-]{0,2}\(?(?P<size>\d+(?:\.\d+)? ?[bm]\b|mini\b)(?: ?\))?)?"
     r"(?P<suffix>(?:-it\b|[ -]?(?:instruct|chat)\b)?(?:[ -]v0\.\d)?)"
@@ -79,7 +88,7 @@ _MASTER = re.compile(
     r"|(?P<url>[a-z][a-z0-9+.-]*://[^\s`\"'<>,;]+)"
     r"|(?P<path>(?:[a-z]:\\[^\s,;]+(?: [^\s,;\\]+\\[^\s,;]+)*)|"
     rf"[~.]{{0,2}}[{_W}@+%~.-]{{0,255}}(?:/[{_W}@+%=~.*-]*)+(?:{_COPY}\.\w+)?)"
-    rf"|(?P<file>[{_W}@+%~.-]{{0,255}}[{_W}](?:{_COPY})?\.(?:{_EXTENSIONS})(?!\w))"
+    rf"|(?P<file>[{_W}@+%~.-]{{0,255}}[{_W}](?:{_COPY})?\.(?:{EXTENSIONS})(?!\w))"
     rf"|(?P<model>{_MODEL})|(?P<size_only>(?<![\w.])\d+(?:\.\d+)?\s?[bm](?!\w))|{_QUANT}|{_NUMBER}"
     rf"|(?P<chunk>[^\W\d][{_W}]*(?:[-.'’][{_W}]+)*)"
     r"|(?P<digits>\d+\w*)|(?P<punct>[-=]>|.)",

@@ -9,8 +9,8 @@ __all__ = ["SHORT_ROWS", "attention_for"]
 SHORT_ROWS = 256
 """Tokens up to which plain matrix products are faster than torch's blockwise attention, whose gradients are slow there.
 
-A step of SmolLM2-135M with LoRA on two cores (EPYC, torch 2.13.0): 80 tokens a row 10 to 15 % faster, 200 tokens 10 to
-16 %, 400 tokens up to 8 % slower.
+A step of SmolLM2-135M with LoRA on two cores (EPYC, torch 2.13.0): 80 tokens a row 3 to 15 % faster, 200 tokens 10 to
+16 %, 400 tokens 1 to 8 % slower.
 """
 
 
